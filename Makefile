@@ -1,0 +1,43 @@
+# make setup   install what is missing, build        make demo   Chromium on a device, once, for real
+# make test    setup, lint and every test            make lint   formatters, type checker, C warnings, clang-tidy
+# Every target may be run again; ARGS goes to pytest: make test-server ARGS='-k shadow -x'
+
+SHELL = /bin/bash
+PYTEST = .venv/bin/python -m pytest
+.DEFAULT_GOAL = help
+.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-house lint format lock bench clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -n 3
+
+setup:
+	@tools/setup.sh
+
+demo: setup
+	@.venv/bin/python -m tools.demo
+
+# One pytest run over all folders, so that its closing line counts everything. Lint's verdict does not hide it.
+test: setup
+	@tools/lint.sh; lint=$$?; \
+	$(PYTEST) $(ARGS); tests=$$?; \
+	if [ $$lint -ne 0 ]; then echo "lint failed, see above"; fi; \
+	exit $$(( lint ? lint : tests ))
+
+test-protocol test-server test-clients test-simulator test-house: test-%: setup
+	@$(PYTEST) tests/$* $(ARGS)
+
+lint: setup
+	@tools/lint.sh
+
+format: setup
+	@tools/lint.sh --fix
+
+lock:
+	@tools/lock.sh
+
+bench: setup
+	@.venv/bin/python -m bench $(ARGS)
+
+clean:
+	rm -rf .venv build demo bench/out dist .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Benchmarks: figures that the documents quote, each by a command."""

@@ -1,0 +1,26 @@
+"""python -m bench NAME [OPTIONS]: measure, print a table, write bench/out/NAME.json."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from bench import small
+
+BENCHMARKS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "small": (small.main, "small updates: latency, bytes, an idle screen"),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the benchmark that the first argument names."""
+    if argv and argv[0] in BENCHMARKS:
+        return BENCHMARKS[argv[0]][0](argv[1:])
+    print("usage: python -m bench NAME [OPTIONS]\n")
+    for name, (_, about) in BENCHMARKS.items():
+        print(f"  {name:10} {about}")
+    return 0 if not argv or argv[0] in ("-h", "--help") else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,277 @@
+/* tilewire: shows a remote desktop session on a small device.
+ *
+ * Bytes from the server go in, pixels and events come out through callbacks, bytes for the server are fetched. The
+ * client opens no socket, reads no clock, draws no random number and allocates nothing: every byte that it uses is
+ * given by the caller. Several clients may live in one program; one client belongs to one thread.
+ *
+ * Three parts: SIMPLE is enough for a picture and input. ADVANCED has everything else that the wire offers. PORT is
+ * for those who connect it to a network stack, a panel and a clock.
+ */
+#ifndef TILEWIRE_H
+#define TILEWIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tw_config.h"
+#include "tw_wire.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ==== SIMPLE ================================================================================================ */
+
+#define TW_STATUS_ENTRY(name, value, text) TW_CODE_##name = value,
+
+/* What functions return, and why a connection ended. The codes below 0x100 travel in GOODBYE. */
+typedef enum tw_status { TW_OK = 0, TW_CODES(TW_STATUS_ENTRY) TW_STATUS_LAST_ = 0xFFFF } tw_status;
+
+#undef TW_STATUS_ENTRY
+
+/* A plain sentence, in English, or "" where tw_config.h leaves the sentences out or the code is not known. */
+const char *tw_status_text(unsigned code);
+
+/* What a callback did with the pixels that it was handed. */
+typedef enum tw_drawn {
+    TW_DRAW_DONE = 0,
+    /* Something (a DMA) still reads them: nothing is decoded until tw_client_draw_done(). */
+    TW_DRAW_PENDING = 1
+} tw_drawn;
+
+typedef struct tw_client tw_client;
+
+typedef struct tw_setting {
+    unsigned fps;      /* 1 to 60 updates a second at most */
+    unsigned quality;  /* 10 to 90, of JPEG */
+    unsigned adaptive; /* 1: the server may go lower by itself */
+} tw_setting;
+
+typedef struct tw_welcome {
+    const char *session; /* UTF-8 of session_length bytes, not ended by a zero */
+    size_t session_length;
+    unsigned width, height; /* the session's screen */
+    unsigned role;          /* TW_ROLE_... */
+    uint32_t viewer;        /* this viewer's number in the session */
+    tw_setting setting;     /* in force */
+    uint64_t capabilities;  /* TW_CAPABILITY_... in force */
+    const uint8_t *token;   /* TW_TOKEN_SIZE bytes for one later resume, or NULL */
+    unsigned token_lifetime_s;
+    unsigned resumed; /* TW_RESUMED_... */
+} tw_welcome;
+
+typedef struct tw_view_state {
+    unsigned mode;     /* TW_VIEW_... */
+    unsigned rotation; /* TW_ROTATION_... */
+    unsigned follow;   /* 1: the window follows the pointer */
+    unsigned session_width, session_height;
+    unsigned x, y, width, height; /* the part of the session that is shown */
+} tw_view_state;
+
+typedef struct tw_explanation {
+    uint32_t update, encode_us, in_flight, bytes_per_s, round_trip_us;
+    const uint8_t *operations; /* two bytes for each operation, in order: TW_REASON_..., quality */
+    size_t count;              /* of operations */
+} tw_explanation;
+
+/* What happens, in the order of the wire. All may be NULL. Pointers are good until the callback returns. A callback
+ * may send input, close, and call tw_client_draw_done(); it must not call tw_client_feed() or tw_client_init(). */
+typedef struct tw_callbacks {
+    /* The handshake is over: input may be sent. */
+    void (*welcome)(void *user, const tw_welcome *welcome);
+    /* A rectangle has new pixels. With a framebuffer: `pixels` is its left top pixel there, and the rows are a stride
+     * apart. Without: `pixels` is in the strip buffer, without gaps between the rows. */
+    tw_drawn (*draw)(void *user, unsigned x, unsigned y, unsigned width, unsigned height, const void *pixels);
+    /* The update is whole and may be shown; `input` is the newest input whose effect it may show, 0: none. It is
+     * acknowledged when nothing is pending any more. */
+    tw_drawn (*present)(void *user, uint32_t update, uint32_t input);
+    /* The server ended the connection. `code` is one of TW_CODE_... or a later version's. */
+    void (*goodbye)(void *user, unsigned code, const char *text, size_t length);
+    /* Nothing ends because of it. `code` is one of TW_NOTICE_... or a later version's. */
+    void (*notice)(void *user, unsigned code, const char *text, size_t length);
+    void (*setting)(void *user, const tw_setting *setting);
+    void (*view_state)(void *user, const tw_view_state *view);
+    /* `holder`: number of the viewer that holds control, 0: none. */
+    void (*control_state)(void *user, unsigned role, uint32_t holder);
+    /* From here on the panel has this size, all of it unknown; see tw_client_surface(). */
+    void (*resize)(void *user, unsigned width, unsigned height);
+    void (*bell)(void *user);
+    /* This input was injected and changed nothing that is shown here. */
+    void (*input_echo)(void *user, uint32_t input);
+    /* A chunk of a text of `total` bytes; chunks come in order, the first has offset 0. */
+    void (*clipboard)(void *user, uint32_t total, uint32_t offset, const uint8_t *data, size_t length);
+    /* Answers tw_client_ping(), or a ping of tw_client_tick() with the milliseconds that it was given as stamp. */
+    void (*pong)(void *user, uint64_t stamp);
+    void (*explanation)(void *user, const tw_explanation *explanation);
+} tw_callbacks;
+
+/* How a client is set up. Set everything to zero first: zero is a sensible value for what is not named here.
+ * What `callbacks`, `framebuffer`, `strip` and `receive` point to must live as long as the client; the rest is copied. */
+typedef struct tw_client_config {
+    const char *device_id; /* the name under which the server knows the device: 1 to 64 bytes of UTF-8 */
+    uint64_t boot_id;      /* random, drawn once at each start of the device */
+    uint8_t nonce[TW_NONCE_SIZE]; /* random, drawn anew for each connection */
+    const uint8_t *key; /* TW_KEY_SIZE bytes: the server has to prove that it knows them; NULL: no proof */
+
+    unsigned width, height; /* of the panel: 1 to 4096, together at most 4 Mpixel */
+    unsigned pixel_format;  /* TW_PIXEL_... */
+    unsigned big_endian;    /* 1: RGB565 is stored with its high byte first, as many SPI panels want it */
+
+    /* Either memory that holds the whole panel. Pixels are stored as native types of 1, 2 or 4 bytes, so it is
+     * aligned to them; XRGB8888 is blue, green, red and a zero. */
+    void *framebuffer;
+    size_t framebuffer_size; /* bytes */
+    size_t stride;           /* bytes from row to row; 0: the rows follow each other */
+    unsigned unreadable;     /* 1: reading it is impossible or slow, so copies are not offered */
+    /* Or a strip that holds at least one row of the panel, for panels with a memory of their own. */
+    void *strip;
+    size_t strip_size; /* bytes */
+
+    /* Holds one message. Longer ones are not sent to us; TW_MIN_MESSAGE to TW_MAX_MESSAGE bytes. */
+    void *receive;
+    size_t receive_size; /* bytes */
+
+    const tw_callbacks *callbacks;
+    void *user;                     /* handed to every callback */
+    uint32_t (*now_us)(void *user); /* microseconds of any clock, to measure decoding; NULL: not measured */
+
+    /* ADVANCED */
+    const char *profile;         /* program to run; NULL: not said */
+    const char *session;         /* running session to join; NULL: not said */
+    const char *url;             /* what the program is to open; NULL: not said */
+    const uint8_t *ticket;       /* lets a viewer in instead of a key; NULL: none */
+    size_t ticket_size;          /* 1 to 64 bytes */
+    const uint8_t *resume_token; /* TW_TOKEN_SIZE bytes of an earlier WELCOME; NULL: none */
+    uint32_t resume_update;      /* tw_client_shown() of that connection */
+    unsigned density;            /* dots per inch; 0: not said */
+    unsigned max_rect_width;     /* widest rectangle of pixels; 0: the panel's width */
+    uint32_t max_rect_area;      /* pixels of the largest one; 0: the panel's */
+    unsigned cursor;             /* TW_CURSOR_NONE or TW_CURSOR_IN_PICTURE: the server draws the pointer */
+    uint32_t capabilities; /* TW_CAPABILITY_... wanted; COPY is added where the framebuffer can be read */
+} tw_client_config;
+
+/* Bytes of the block that one client lives in; `model_kib` is 0 as long as there is no tile codec. */
+#define TW_CLIENT_SIZE(model_kib) \
+    (TW_SEND_SIZE + TW_CLIENT_STATE_SIZE + (TW_WITH_STATISTICS ? 784 : 0) + 1024 * (model_kib))
+#define TW_CLIENT_STATE_SIZE 936
+
+/* The same as TW_CLIENT_SIZE, for a configuration. */
+size_t tw_client_size(const tw_client_config *config);
+
+/* Makes a client in `memory`, of any alignment, and queues its HELLO. May be called again on the same memory.
+ * TW_CODE_ARGUMENT, TW_CODE_MEMORY (something given is too small), TW_CODE_UNSUPPORTED (left out in tw_config.h);
+ * then `*client` is NULL. */
+TW_MUST_USE tw_status tw_client_init(
+    tw_client **client, const tw_client_config *config, void *memory, size_t size);
+
+/* Takes bytes from the server, in pieces of any size, and calls the callbacks. `*consumed` bytes were taken: fewer
+ * than `length` only while something is pending (call again with the rest after tw_client_draw_done(); a length of
+ * zero will do) and once the connection is closed. Any status but TW_OK: the connection is over; send what
+ * tw_client_output() still has and close. */
+TW_MUST_USE tw_status tw_client_feed(tw_client *client, const void *data, size_t length, size_t *consumed);
+
+/* What waits to be sent; good until the next call for this client. Say with tw_client_sent() how much was. */
+const uint8_t *tw_client_output(tw_client *client, size_t *length);
+void tw_client_sent(tw_client *client, size_t length);
+
+/* Input. Every input gets a number that BEGIN and INPUT_ECHO name later; `input` may be NULL.
+ * TW_CODE_FULL: nothing was queued, try again after sending. TW_CODE_BAD_STATE: not before WELCOME. TW_CODE_CLOSED,
+ * TW_CODE_ARGUMENT. None of these ends the connection.
+ *
+ * `buttons`: bit 0 left, 1 middle, 2 right, 3 back, 4 forward. */
+TW_MUST_USE tw_status tw_client_pointer(
+    tw_client *client, unsigned x, unsigned y, unsigned buttons, uint32_t *input);
+/* TW_WHEEL_NOTCH units a notch, positive to the right and down. */
+TW_MUST_USE tw_status tw_client_wheel(tw_client *client, int dx, int dy, uint32_t *input);
+/* `keysym` as X11 numbers keys. */
+TW_MUST_USE tw_status tw_client_key(tw_client *client, uint32_t keysym, unsigned pressed, uint32_t *input);
+/* 1 to TW_MAX_TEXT bytes of UTF-8. */
+TW_MUST_USE tw_status tw_client_text(tw_client *client, const char *text, size_t length, uint32_t *input);
+
+typedef struct tw_finger {
+    unsigned id; /* 0 to 255, the same from touch to lift */
+    unsigned x, y;
+} tw_finger;
+
+/* All fingers that are on the panel now, at most TW_MAX_FINGERS; none: all were lifted. */
+TW_MUST_USE tw_status tw_client_touch(
+    tw_client *client, const tw_finger *fingers, size_t count, uint32_t *input);
+
+/* Ends the connection with a GOODBYE, for example TW_CODE_NORMAL. What still comes is thrown away. */
+void tw_client_close(tw_client *client, unsigned code);
+
+/* ==== ADVANCED ============================================================================================== */
+
+/* Wishes; each is answered by the callback of its name. Errors as for input, and TW_CODE_NOT_OFFERED where the
+ * capability is not in force. */
+TW_MUST_USE tw_status tw_client_setting(tw_client *client, const tw_setting *setting);
+/* `x`, `y`: left top of the window in the session. */
+TW_MUST_USE tw_status tw_client_view(
+    tw_client *client, unsigned mode, unsigned rotation, unsigned follow, unsigned x, unsigned y);
+/* `action`: TW_CONTROL_...; `viewer`: to whom it is passed, else 0. */
+TW_MUST_USE tw_status tw_client_control(tw_client *client, unsigned action, uint32_t viewer);
+TW_MUST_USE tw_status tw_client_resize(tw_client *client, unsigned width, unsigned height);
+TW_MUST_USE tw_status tw_client_ping(tw_client *client, uint64_t stamp);
+
+/* 1: the panel is off, no update begins; 0: on again. */
+TW_MUST_USE tw_status tw_client_pause(tw_client *client, unsigned paused);
+/* Asks for a whole repaint. */
+TW_MUST_USE tw_status tw_client_refresh(tw_client *client);
+#if TW_WITH_CLIPBOARD
+/* A chunk of a text of `total` bytes (at most TW_MAX_CLIPBOARD); chunks in order, the first at offset 0. At most
+ * TW_SEND_SIZE - 128 bytes at a time, and not more than TW_MAX_CLIENT_MESSAGE - 8. */
+TW_MUST_USE tw_status tw_client_clipboard(
+    tw_client *client, uint32_t total, uint32_t offset, const void *data, size_t length);
+#endif
+
+typedef enum tw_phase {
+    TW_CONNECTING = 0, /* the handshake */
+    TW_OPEN = 1,
+    TW_CLOSED = 2
+} tw_phase;
+
+tw_phase tw_client_phase(const tw_client *client);
+
+/* The first error, TW_OK as long as there is none. A GOODBYE of either side is none. */
+tw_status tw_client_error(const tw_client *client);
+
+/* The last update that was shown whole, for a later resume; 0: none. */
+uint32_t tw_client_shown(const tw_client *client);
+
+#if TW_WITH_STATISTICS
+typedef struct tw_statistics {
+    uint64_t bytes;     /* received and consumed */
+    uint32_t updates;   /* whole ones */
+    uint32_t decode_us; /* spent in tw_client_feed(); wraps after 71 minutes of decoding */
+} tw_statistics;
+
+void tw_client_statistics(const tw_client *client, tw_statistics *statistics);
+/* Messages of a type (TW_MSG_...) received whole, and their bytes with type and length. Types that this version does
+ * not know are counted under 0. */
+void tw_client_count(const tw_client *client, unsigned type, uint32_t *messages, uint64_t *bytes);
+#endif
+
+/* ==== PORT ================================================================================================== */
+
+/* The pixels that were TW_DRAW_PENDING are no longer read. May be called from an interrupt, and before the callback
+ * returns; decoding goes on with the next tw_client_feed(). */
+void tw_client_draw_done(tw_client *client);
+/* 1: tw_client_feed() waits for tw_client_draw_done() and takes nothing. */
+unsigned tw_client_pending(const tw_client *client);
+
+/* Call it about once a second, with milliseconds of any clock that may wrap: pings an idle server, and ends the
+ * connection (TW_CODE_TIMEOUT) when it stays silent or the handshake takes too long. */
+TW_MUST_USE tw_status tw_client_tick(tw_client *client, uint32_t now_ms);
+
+/* The stream has ended. TW_CODE_TRUNCATED: inside a message or an update. */
+TW_MUST_USE tw_status tw_client_end(tw_client *client);
+
+/* Another framebuffer or strip (whichever the client was made with), to be called by the callback `resize` where the
+ * old one does not fit the new size. If it still does not fit, the connection ends with TW_CODE_MEMORY. */
+void tw_client_surface(tw_client *client, void *memory, size_t size, size_t stride);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

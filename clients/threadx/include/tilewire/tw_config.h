@@ -1,0 +1,94 @@
+/* What is compiled into the client. Change it here, or define a switch on the compiler's command line. */
+#ifndef TW_CONFIG_H
+#define TW_CONFIG_H
+
+/* ---- Switches: 1 compiled in, 0 left out ------------------------------------------------------------------ */
+
+/* Pixel formats; at least one. */
+#ifndef TW_WITH_RGB565
+#    define TW_WITH_RGB565 1
+#endif
+#ifndef TW_WITH_XRGB8888
+#    define TW_WITH_XRGB8888 1
+#endif
+#ifndef TW_WITH_8BIT /* RGB332 and GREY8 */
+#    define TW_WITH_8BIT 1
+#endif
+
+/* Copies inside the framebuffer: what makes scrolling cheap. Without it none is ever offered. */
+#ifndef TW_WITH_COPY
+#    define TW_WITH_COPY 1
+#endif
+
+/* Keys: the mutual proof and the SHA-256 that it needs. */
+#ifndef TW_WITH_HMAC
+#    define TW_WITH_HMAC 1
+#endif
+
+/* Clipboard both ways. */
+#ifndef TW_WITH_CLIPBOARD
+#    define TW_WITH_CLIPBOARD 1
+#endif
+
+/* Sentences for tw_status_text() and GOODBYE: 1.3 KiB of constants. */
+#ifndef TW_WITH_TEXTS
+#    define TW_WITH_TEXTS 1
+#endif
+
+/* Messages and bytes counted by type: 0.8 KiB of each client's memory. */
+#ifndef TW_WITH_STATISTICS
+#    define TW_WITH_STATISTICS 1
+#endif
+
+/* Declared on the wire and not decoded here yet: never offered, so a server that uses one is refused. */
+#ifndef TW_WITH_CODEC
+#    define TW_WITH_CODEC 0
+#endif
+#ifndef TW_WITH_JPEG
+#    define TW_WITH_JPEG 0
+#endif
+#ifndef TW_WITH_CACHE
+#    define TW_WITH_CACHE 0
+#endif
+#ifndef TW_WITH_CURSOR
+#    define TW_WITH_CURSOR 0
+#endif
+
+/* ---- Sizes ------------------------------------------------------------------------------------------------ */
+
+/* Bytes that may wait to be sent. The longest HELLO and the longest text fit in 1152. */
+#ifndef TW_SEND_SIZE
+#    define TW_SEND_SIZE 1536
+#endif
+
+/* ---- The compiler ----------------------------------------------------------------------------------------- */
+
+/* Marks results that the caller has to look at. */
+#ifndef TW_MUST_USE
+#    if defined(__cplusplus) && __cplusplus >= 201703L
+#        define TW_MUST_USE [[nodiscard]]
+#    elif defined(__GNUC__)
+#        define TW_MUST_USE __attribute__((warn_unused_result))
+#    else
+#        define TW_MUST_USE
+#    endif
+#endif
+
+/* ---- Nothing to change below ------------------------------------------------------------------------------ */
+
+#if TW_WITH_RGB565 + TW_WITH_XRGB8888 + TW_WITH_8BIT == 0
+#    error "tw_config.h: no pixel format is left"
+#endif
+#if (TW_WITH_RGB565 | TW_WITH_XRGB8888 | TW_WITH_8BIT | TW_WITH_COPY | TW_WITH_HMAC | TW_WITH_CLIPBOARD \
+     | TW_WITH_TEXTS | TW_WITH_STATISTICS) \
+    & ~1
+#    error "tw_config.h: a switch is 0 or 1"
+#endif
+#if TW_WITH_CODEC || TW_WITH_JPEG || TW_WITH_CACHE || TW_WITH_CURSOR
+#    error "tw_config.h: TW_WITH_CODEC, _JPEG, _CACHE and _CURSOR are not implemented yet"
+#endif
+#if TW_SEND_SIZE < 1152 || TW_SEND_SIZE > 32768
+#    error "tw_config.h: TW_SEND_SIZE is from 1152 to 32768"
+#endif
+
+#endif

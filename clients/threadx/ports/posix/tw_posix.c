@@ -1,0 +1,164 @@
+#define _POSIX_C_SOURCE 200809L
+
+#include "tw_posix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MSG_NOSIGNAL
+#    define MSG_NOSIGNAL 0
+#endif
+
+#define TICK_MS 1000
+
+static int would_block(void) {
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+
+static int open_socket(const struct addrinfo *address) {
+    const int yes = 1;
+    const int opened = socket(address->ai_family, address->ai_socktype, address->ai_protocol);
+    if (opened < 0) {
+        return -1;
+    }
+    if (connect(opened, address->ai_addr, address->ai_addrlen) != 0
+        || fcntl(opened, F_SETFL, O_NONBLOCK) != 0) {
+        const int why = errno;
+        close(opened);
+        errno = why;
+        return -1;
+    }
+    /* Input is small and must not wait for company. */
+    (void)setsockopt(opened, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    return opened;
+}
+
+int tw_posix_connect(tw_posix *link, const char *host, const char *port, const char **problem) {
+    struct addrinfo wanted, *found = NULL;
+    int failed;
+    link->socket = -1;
+    link->stream_ended = 0;
+    link->at = link->end = 0;
+    memset(&wanted, 0, sizeof wanted);
+    wanted.ai_socktype = SOCK_STREAM;
+    failed = getaddrinfo(host, port, &wanted, &found);
+    if (failed != 0) {
+        *problem = gai_strerror(failed);
+        return -1;
+    }
+    for (const struct addrinfo *each = found; each != NULL && link->socket < 0; each = each->ai_next) {
+        link->socket = open_socket(each);
+    }
+    freeaddrinfo(found);
+    if (link->socket < 0) {
+        *problem = strerror(errno);
+        return -1;
+    }
+    return 0;
+}
+
+void tw_posix_disconnect(tw_posix *link) {
+    if (link->socket >= 0) {
+        close(link->socket);
+        link->socket = -1;
+    }
+}
+
+/* 0, or -1 where the socket failed. */
+static int read_chunk(tw_posix *link) {
+    const ssize_t got = recv(link->socket, link->chunk, sizeof link->chunk, 0);
+    if (got > 0) {
+        link->at = 0;
+        link->end = (size_t)got;
+    } else if (got == 0) {
+        link->stream_ended = 1;
+    } else if (!would_block()) {
+        return -1;
+    }
+    return 0;
+}
+
+static int write_output(tw_posix *link, tw_client *client) {
+    for (;;) {
+        size_t length;
+        const uint8_t *data = tw_client_output(client, &length);
+        ssize_t sent;
+        if (length == 0) {
+            return 0;
+        }
+        sent = send(link->socket, data, length, MSG_NOSIGNAL);
+        if (sent < 0) {
+            return would_block() ? 0 : -1;
+        }
+        tw_client_sent(client, (size_t)sent);
+    }
+}
+
+/* 0: go on, 1: the connection is over. */
+static int decode(tw_posix *link, tw_client *client) {
+    size_t consumed;
+    const tw_status status = tw_client_feed(client, link->chunk + link->at, link->end - link->at, &consumed);
+    link->at += consumed;
+    if (status == TW_OK && link->stream_ended && !tw_client_pending(client)) {
+        (void)(tw_client_end(client) == TW_OK); /* tw_client_error() keeps it */
+        return 1;
+    }
+    return status != TW_OK;
+}
+
+int tw_posix_step(tw_posix *link, tw_client *client, int timeout_ms) {
+    struct pollfd door;
+    size_t waiting;
+    int over;
+    (void)tw_client_output(client, &waiting);
+    door.fd = link->socket;
+    door.revents = 0;
+    /* Nothing is read before the client has taken what is here: the server is held back by TCP. */
+    door.events =
+        (short)((link->at == link->end && !link->stream_ended ? POLLIN : 0) | (waiting != 0 ? POLLOUT : 0));
+    if (poll(&door, 1, timeout_ms < TICK_MS ? timeout_ms : TICK_MS) < 0 && errno != EINTR) {
+        return -1;
+    }
+    if ((door.revents & (POLLIN | POLLHUP | POLLERR)) && link->at == link->end && read_chunk(link) != 0) {
+        return -1;
+    }
+    over = decode(link, client) || tw_client_tick(client, tw_posix_now_ms()) != TW_OK;
+    if (write_output(link, client) != 0 && !over) {
+        return -1;
+    }
+    return over;
+}
+
+int tw_posix_random(void *bytes, size_t length) {
+    FILE *source = fopen("/dev/urandom", "rb");
+    size_t got = 0;
+    if (source != NULL) {
+        got = fread(bytes, 1, length, source);
+        (void)fclose(source);
+    }
+    return got == length ? 0 : -1;
+}
+
+static uint64_t now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000U + (uint64_t)now.tv_nsec / 1000U;
+}
+
+uint32_t tw_posix_now_us(void *user) {
+    (void)user;
+    return (uint32_t)now_us();
+}
+
+uint32_t tw_posix_now_ms(void) {
+    return (uint32_t)(now_us() / 1000);
+}

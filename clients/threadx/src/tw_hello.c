@@ -1,0 +1,264 @@
+/* The handshake: HELLO, the server's reply, the mutual proof, WELCOME. */
+#include "tw_internal.h"
+
+#define SEEN(tag) ((uint32_t)1 << ((tag) & 0x7F))
+
+static const uint8_t magic[] = TW_MAGIC;
+
+/* Field lists are written into the send buffer, which is empty at that time. A list that grows beyond what HELLO may
+ * have becomes one byte too long, for good, and is refused at the end. */
+static void put_field(tw_client *client, unsigned tag, const void *value, size_t length) {
+    const size_t longest = TW_PREFIX_SIZE + TW_MAX_HELLO;
+    const size_t head = length < 0x80 ? 2 : 3;
+    uint8_t *out = client->send + client->send_end;
+    if (client->send_end + head + length > longest) {
+        client->send_end = longest + 1;
+        return;
+    }
+    *out++ = (uint8_t)tag;
+    out = tw_put_varint(out, (uint32_t)length);
+    memcpy(out, value, length);
+    client->send_end = (size_t)(out - client->send) + length;
+}
+
+static void put_number_field(tw_client *client, unsigned tag, uint32_t value, unsigned size) {
+    uint8_t bytes[4];
+    tw_put_number(bytes, value, size);
+    put_field(client, tag, bytes, size);
+}
+
+/* Two numbers, the first of two bytes. */
+static void put_pair_field(tw_client *client, unsigned tag, uint32_t one, uint32_t other, unsigned size) {
+    uint8_t bytes[6];
+    tw_put_number(tw_put_number(bytes, one, 2), other, size);
+    put_field(client, tag, bytes, 2 + size);
+}
+
+static void put_long_field(tw_client *client, unsigned tag, uint64_t value) {
+    uint8_t bytes[8];
+    tw_put_number(tw_put_number(bytes, (uint32_t)value, 4), (uint32_t)(value >> 32), 4);
+    put_field(client, tag, bytes, sizeof bytes);
+}
+
+static tw_status put_text_field(tw_client *client, unsigned tag, const char *text, size_t longest) {
+    size_t length = 0;
+    if (text == NULL) {
+        return TW_OK;
+    }
+    while (length <= longest && text[length] != 0) {
+        length++;
+    }
+    if (length == 0 || length > longest || !tw_is_utf8((const uint8_t *)text, length)) {
+        return TW_CODE_ARGUMENT;
+    }
+    put_field(client, tag, text, length);
+    return TW_OK;
+}
+
+tw_status tw_greet(tw_client *client, const tw_client_config *config) {
+    memcpy(client->send, magic, sizeof magic);
+    client->send[4] = client->send[5] = TW_VERSION;
+    client->send_end = TW_PREFIX_SIZE;
+    /* A device with a key offers nothing else, so that nobody can talk it out of the proof. */
+    client->method = config->key != NULL      ? TW_AUTH_HMAC
+                     : config->ticket != NULL ? TW_AUTH_TICKET
+                                              : TW_AUTH_NONE;
+    put_field(client, TW_HELLO_NONCE, config->nonce, TW_NONCE_SIZE);
+    TW_TRY(put_text_field(client, TW_HELLO_DEVICE_ID, config->device_id, 64));
+    put_long_field(client, TW_HELLO_BOOT_ID, config->boot_id);
+    put_number_field(client, TW_HELLO_AUTH_METHODS, client->method, 1);
+    if (config->ticket != NULL) {
+        put_field(client, TW_HELLO_TICKET, config->ticket, config->ticket_size);
+    }
+    TW_TRY(put_text_field(client, TW_HELLO_PROFILE, config->profile, 64));
+    TW_TRY(put_text_field(client, TW_HELLO_SESSION, config->session, 64));
+    TW_TRY(put_text_field(client, TW_HELLO_URL, config->url, 700));
+    put_pair_field(client, TW_HELLO_PANEL, client->width, client->height, 2);
+    if (config->density != 0) {
+        put_number_field(client, TW_HELLO_DENSITY, config->density, 2);
+    }
+    put_number_field(client, TW_HELLO_PIXEL_FORMAT, client->format, 1);
+    put_number_field(client, TW_HELLO_MAX_MESSAGE, client->max_message, 4);
+    put_pair_field(client, TW_HELLO_MAX_RECT, client->max_rect_width, client->max_rect_area, 4);
+    put_number_field(client, TW_HELLO_MODEL_KIB, 0, 1);
+    put_number_field(client, TW_HELLO_DEFLATE_BITS, 0, 1);
+    if (config->cursor != TW_CURSOR_NONE) {
+        put_number_field(client, TW_HELLO_CURSOR, config->cursor, 2); /* mode, and no shape of any size */
+    }
+    put_long_field(client, TW_HELLO_CAPABILITIES, client->offered);
+    if (config->resume_token != NULL) {
+        uint8_t resume[TW_TOKEN_SIZE + 4];
+        memcpy(resume, config->resume_token, TW_TOKEN_SIZE);
+        tw_put_number(resume + TW_TOKEN_SIZE, config->resume_update, 4);
+        put_field(client, TW_HELLO_RESUME, resume, sizeof resume);
+        client->resume_asked = 1;
+    }
+    if (client->send_end > TW_PREFIX_SIZE + TW_MAX_HELLO) {
+        return TW_CODE_ARGUMENT;
+    }
+    tw_put_number(client->send + 6, (uint32_t)(client->send_end - TW_PREFIX_SIZE), 2);
+#if TW_WITH_HMAC
+    if (config->key != NULL) {
+        memcpy(client->key, config->key, TW_KEY_SIZE);
+    }
+    tw_sha256_start(&client->transcript);
+    tw_sha256_add(&client->transcript, client->send, client->send_end);
+#endif
+    client->state = TW_IN_GREETED;
+    return TW_OK;
+}
+
+/* The server's prefix, byte by byte: a peer that is not ours is noticed at its first wrong one. */
+tw_status tw_take_prefix_byte(tw_client *client) {
+    const uint8_t *header = client->header;
+    const unsigned at = client->header_length - 1U;
+    if (at < sizeof magic && header[at] != magic[at]) {
+        return TW_CODE_NOT_TILEWIRE;
+    }
+    if (client->header_length == TW_PREFIX_SIZE) {
+        client->length = header[6] | (uint32_t)header[7] << 8;
+        client->in_body = 1;
+        if (header[4] == 0 || header[4] > header[5]) {
+            return TW_CODE_PROTOCOL;
+        }
+        if (client->length > TW_MAX_HELLO) {
+            return TW_CODE_TOO_LONG;
+        }
+    }
+    return TW_OK;
+}
+
+/* What the proofs are made over. */
+static void note(tw_client *client, const uint8_t *body, size_t length) {
+#if TW_WITH_HMAC
+    tw_sha256_add(&client->transcript, client->header, client->header_length);
+    tw_sha256_add(&client->transcript, body, length);
+#else
+    (void)client;
+    (void)body;
+    (void)length;
+#endif
+}
+
+tw_status tw_take_reply(tw_client *client, const uint8_t *body, size_t length) {
+    const uint32_t needed = SEEN(TW_REPLY_VERSION) | SEEN(TW_REPLY_METHOD) | SEEN(TW_REPLY_NONCE);
+    uint32_t version = 0, method = 0;
+    tw_fields fields;
+    if (length == 0) {
+        client->state = TW_IN_REFUSED;
+        return TW_OK;
+    }
+    memset(&fields, 0, sizeof fields);
+    fields.list = tw_reader_of(body, length);
+    while (tw_next_field(&fields)) {
+        switch (fields.head & 0x7F) {
+        case TW_REPLY_VERSION & 0x7F: version = tw_read_number(&fields.value, 1, 1, 0xFF); break;
+        case TW_REPLY_METHOD & 0x7F: method = tw_read_number(&fields.value, 1, 1, 4); break;
+        case TW_REPLY_NONCE & 0x7F: tw_read_bytes(&fields.value, TW_NONCE_SIZE); break;
+        default: tw_skip_field(&fields); break;
+        }
+        tw_read_end(&fields.value);
+    }
+    TW_TRY(fields.list.status);
+    if ((fields.seen & needed) != needed) {
+        return TW_CODE_PROTOCOL;
+    }
+    if (method == 3) { /* two methods at once */
+        return TW_CODE_BAD_VALUE;
+    }
+    if (version != TW_VERSION || client->header[4] > version || client->header[5] < version) {
+        return TW_CODE_VERSION;
+    }
+    if (method != client->method) {
+        return TW_CODE_AUTH_REQUIRED;
+    }
+    note(client, body, length);
+    client->state = method == TW_AUTH_HMAC ? TW_IN_CHALLENGED : TW_IN_ACCEPTED;
+    return TW_OK;
+}
+
+tw_status tw_take_proof(tw_client *client, tw_reader *reader, const uint8_t *body, size_t length) {
+    const uint8_t *theirs = tw_read_bytes(reader, TW_PROOF_SIZE);
+    TW_TRY(tw_admit(client, reader, TW_IN_CHALLENGED));
+#if TW_WITH_HMAC
+    {
+        uint8_t digest[TW_SHA256_SIZE], mac[TW_SHA256_SIZE];
+        tw_sha256 hash = client->transcript;
+        tw_sha256_finish(&hash, digest);
+        tw_hmac_sha256(client->key, TW_LABEL_SERVER, sizeof TW_LABEL_SERVER - 1, digest, mac);
+        if (!tw_same_bytes(theirs, mac, TW_PROOF_SIZE)) {
+            return TW_CODE_AUTH_FAILED;
+        }
+        note(client, body, length);
+        tw_sha256_finish(&client->transcript, digest);
+        tw_hmac_sha256(client->key, TW_LABEL_CLIENT, sizeof TW_LABEL_CLIENT - 1, digest, mac);
+        tw_wipe(client->key, sizeof client->key);
+        client->state = TW_IN_ACCEPTED;
+        return tw_queue(client, TW_MSG_PROOF, mac, sizeof mac);
+    }
+#else
+    (void)theirs;
+    (void)body;
+    (void)length;
+    return TW_CODE_BAD_STATE;
+#endif
+}
+
+static void read_welcome_field(tw_fields *fields, tw_welcome *welcome) {
+    tw_reader *value = &fields->value;
+    switch (fields->head & 0x7F) {
+    case TW_WELCOME_SESSION: welcome->session = tw_read_text(value, 1, 64, &welcome->session_length); break;
+    case TW_WELCOME_SIZE:
+        welcome->width = tw_read_number(value, 2, 1, TW_MAX_SIDE);
+        welcome->height = tw_read_number(value, 2, 1, TW_MAX_SIDE);
+        value->at = value->end; /* values of several fields may grow */
+        break;
+    case TW_WELCOME_ROLE: welcome->role = tw_read_number(value, 1, 0, TW_ROLE_CONTROL); break;
+    case TW_WELCOME_VIEWER: welcome->viewer = tw_read_number(value, 4, 1, 0xFFFFFFFF); break;
+    case TW_WELCOME_SETTINGS:
+        welcome->setting = tw_read_setting(value);
+        value->at = value->end;
+        break;
+    case TW_WELCOME_CAPABILITIES: welcome->capabilities = tw_read_long(value); break;
+    case TW_WELCOME_RESUME:
+        welcome->token = tw_read_bytes(value, TW_TOKEN_SIZE);
+        welcome->token_lifetime_s = tw_read_number(value, 2, 0, 0xFFFF);
+        value->at = value->end;
+        break;
+    case TW_WELCOME_RESUMED: welcome->resumed = tw_read_number(value, 1, 0, TW_RESUMED_CHANGED); break;
+    default: tw_skip_field(fields); break;
+    }
+    tw_read_end(value);
+}
+
+tw_status tw_take_welcome(tw_client *client, tw_reader *reader) {
+    const uint32_t needed = SEEN(TW_WELCOME_SESSION) | SEEN(TW_WELCOME_SIZE) | SEEN(TW_WELCOME_ROLE)
+                            | SEEN(TW_WELCOME_VIEWER) | SEEN(TW_WELCOME_SETTINGS)
+                            | SEEN(TW_WELCOME_CAPABILITIES);
+    tw_fields fields;
+    tw_welcome welcome;
+    memset(&fields, 0, sizeof fields);
+    memset(&welcome, 0, sizeof welcome);
+    fields.list = *reader;
+    while (tw_next_field(&fields)) {
+        read_welcome_field(&fields, &welcome);
+    }
+    *reader = fields.list;
+    if ((fields.seen & needed) != needed) {
+        tw_refuse(reader, TW_CODE_PROTOCOL);
+    }
+    TW_TRY(tw_admit(client, reader, TW_IN_ACCEPTED));
+    if ((welcome.capabilities & ~(uint64_t)client->offered) != 0) {
+        return TW_CODE_BAD_VALUE;
+    }
+    if (welcome.resumed != TW_RESUMED_NOT_ASKED && !client->resume_asked) {
+        return TW_CODE_BAD_VALUE;
+    }
+    client->capabilities = (uint32_t)welcome.capabilities;
+    client->state = TW_IN_OPEN;
+    client->timing = 0; /* the handshake's clock stops */
+    if (client->callbacks->welcome != NULL) {
+        client->callbacks->welcome(client->user, &welcome);
+    }
+    return TW_OK;
+}

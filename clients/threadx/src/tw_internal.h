@@ -1,0 +1,167 @@
+/* What the files of the client share. Nothing here is for callers. */
+#ifndef TW_INTERNAL_H
+#define TW_INTERNAL_H
+
+#include <string.h>
+
+#include "tilewire/tilewire.h"
+#include "tw_reader.h"
+#include "tw_sha256.h"
+
+#define TW_PREFIX_SIZE 8U
+/* Kept free for the last words: an ACK, and a GOODBYE with any of our own sentences. */
+#define TW_SEND_RESERVE 96U
+#define TW_PALETTE_SIZE TW_MAX_PALETTE
+
+#define TW_TRY(expression) \
+    do { \
+        const tw_status tw_try_status = (expression); \
+        if (tw_try_status != TW_OK) { \
+            return tw_try_status; \
+        } \
+    } while (0)
+
+/* Where the connection stands, as in protocol/states.py; a bit each, so that a set of them is a mask. */
+enum {
+    TW_IN_GREETED = 1,    /* our HELLO is on its way */
+    TW_IN_REFUSED = 2,    /* the server answered without fields: only GOODBYE may follow */
+    TW_IN_CHALLENGED = 4, /* the server's PROOF comes next */
+    TW_IN_ACCEPTED = 8,   /* WELCOME comes next */
+    TW_IN_OPEN = 16,
+    TW_IN_UPDATING = 32, /* between BEGIN and END */
+    TW_IN_SESSION = TW_IN_OPEN | TW_IN_UPDATING,
+    TW_IN_ANY = 63
+};
+
+/* Who ended the connection. */
+enum { TW_ALIVE = 0, TW_ENDED_HERE = 1, TW_ENDED_BY_PEER = 2, TW_ENDED_BY_STREAM = 3 };
+
+/* A drawing operation under way. Rows are decoded as the surface takes them: all at once into a framebuffer, a strip
+ * at a time otherwise, and a pending strip stops it between two. */
+typedef struct tw_tile {
+    tw_rect rect;
+    uint32_t row;                /* the next one; rect.height: none is left */
+    uint8_t type;                /* TW_MSG_FILL, _RAW or _PALETTE */
+    uint8_t runs, bits, colours; /* of PALETTE; bits of an index */
+    uint8_t run_index;           /* the colour of the run under way */
+    uint32_t run;                /* its pixels that are left */
+    uint32_t pixels;             /* pixels that no run has taken yet */
+    const uint8_t *at, *end;     /* the payload that is left */
+} tw_tile;
+
+/* Colours as they are stored. */
+typedef union tw_palette {
+    uint8_t of1[TW_PALETTE_SIZE];
+    uint16_t of2[TW_PALETTE_SIZE];
+    uint32_t of4[TW_PALETTE_SIZE];
+} tw_palette;
+
+struct tw_client {
+    const tw_callbacks *callbacks;
+    void *user;
+    uint32_t (*now_us)(void *user);
+
+    /* The panel. */
+    uint8_t *surface; /* the framebuffer, or the strip */
+    size_t surface_size, stride;
+    uint32_t width, height, max_rect_width, max_rect_area;
+    uint8_t strips; /* 1: the surface is a strip */
+    uint8_t format, packed, stored, big_endian;
+
+    /* The connection. */
+    tw_status error; /* the first one */
+    uint8_t state, ended_by;
+    uint8_t method; /* TW_AUTH_..., the one that we offer */
+    uint8_t resume_asked;
+    uint32_t offered, capabilities; /* of ours, and those in force */
+    uint32_t begun, ended, input, echo;
+    uint32_t clipboard_in[2],
+        clipboard_out[2]; /* total, and where the next chunk begins; 0, 0: none under way */
+
+    /* The message under way. */
+    uint8_t header[TW_PREFIX_SIZE];
+    uint8_t header_length;
+    uint8_t in_body; /* the header is whole */
+    uint32_t length, received, max_message;
+    uint8_t *receive;
+
+    /* Drawing. */
+    volatile uint8_t
+        pending;      /* the pixels handed out last are still read; cleared by tw_client_draw_done() */
+    uint8_t ack_due;  /* END has come, its pixels are not out */
+    uint8_t ack_owed; /* to be queued when there is room */
+    uint32_t decode_us, decode_since;
+    tw_tile tile;
+    tw_palette palette;
+
+    /* Time. */
+    uint8_t timing, heard, unanswered;
+    uint32_t quiet_since_ms;
+
+    /* Sending. */
+    uint8_t pong_owed;
+    uint8_t pong[8]; /* the newest stamp that is not answered yet */
+    size_t send_at, send_end;
+    uint8_t send[TW_SEND_SIZE];
+
+#if TW_WITH_HMAC
+    uint8_t key[TW_KEY_SIZE];
+    tw_sha256 transcript; /* of all handshake bytes so far */
+#endif
+#if TW_WITH_STATISTICS
+    tw_statistics statistics;
+    uint32_t messages_of[64];
+    uint64_t bytes_of[64];
+#endif
+};
+
+/* tw_output.c */
+uint8_t *tw_put_number(uint8_t *out, uint32_t value, unsigned size);
+uint8_t *tw_put_varint(uint8_t *out, uint32_t value);
+/* Queues a message that the handshake or the client itself needs; may use the reserve. */
+tw_status tw_queue(tw_client *client, unsigned type, const uint8_t *body, size_t length);
+/* Queues a message of the caller's: the body in two pieces. Only in a session. */
+tw_status tw_send(tw_client *client, unsigned type, const uint8_t *head, size_t head_length, const void *tail,
+    size_t tail_length);
+void tw_queue_goodbye(tw_client *client, unsigned code);
+/* Queues what is owed and fits. */
+void tw_settle(tw_client *client);
+
+/* tw_hello.c */
+tw_status tw_greet(tw_client *client, const tw_client_config *config);
+tw_status tw_take_prefix_byte(tw_client *client);
+tw_status tw_take_reply(tw_client *client, const uint8_t *body, size_t length);
+tw_status tw_take_proof(tw_client *client, tw_reader *reader, const uint8_t *body, size_t length);
+tw_status tw_take_welcome(tw_client *client, tw_reader *reader);
+
+/* tw_message.c */
+tw_status tw_take_message(tw_client *client, unsigned type, const uint8_t *body, size_t length);
+/* First what the reader met, then whether such a message may come now. */
+tw_status tw_admit(const tw_client *client, const tw_reader *reader, unsigned states);
+
+/* tw_input.c */
+#if TW_WITH_CLIPBOARD
+tw_status tw_follow_clipboard(uint32_t *under_way, uint32_t total, uint32_t offset, size_t length);
+#endif
+
+/* tw_draw.c */
+tw_status tw_check_surface(const tw_client *client);
+tw_status tw_take_begin(tw_client *client, tw_reader *reader);
+tw_status tw_take_end(tw_client *client, tw_reader *reader);
+tw_status tw_take_drawing(tw_client *client, unsigned type, tw_reader *reader);
+tw_status tw_draw_tile(tw_client *client);
+uint32_t tw_now_us(const tw_client *client);
+
+/* tw_palette.c */
+tw_status tw_palette_start(tw_client *client);
+tw_status tw_palette_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows);
+
+/* tw_pixels.c: packed, as on the wire, to stored, as the panel wants them */
+/* Bytes of a packed pixel; 0: the format is left out in tw_config.h. */
+uint8_t tw_packed_size(unsigned format);
+/* One packed pixel, in the low `stored` bytes of the result, in the machine's order. */
+uint32_t tw_pixel(const tw_client *client, const uint8_t *packed);
+void tw_store_pixels(const tw_client *client, uint8_t *out, const uint8_t *packed, uint32_t count);
+void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint32_t count);
+
+#endif

@@ -1,0 +1,75 @@
+/* Pixels packed, as on the wire, become pixels stored, as the panel wants them. Byte by byte, so that neither the
+ * machine's byte order nor the payload's address matters. */
+#include "tw_internal.h"
+
+uint8_t tw_packed_size(unsigned format) {
+    switch (format) {
+#if TW_WITH_RGB565
+    case TW_PIXEL_RGB565: return 2;
+#endif
+#if TW_WITH_XRGB8888
+    case TW_PIXEL_XRGB8888: return 3;
+#endif
+#if TW_WITH_8BIT
+    case TW_PIXEL_RGB332:
+    case TW_PIXEL_GREY8: return 1;
+#endif
+    default: return 0;
+    }
+}
+
+void tw_store_pixels(const tw_client *client, uint8_t *out, const uint8_t *packed, uint32_t count) {
+#if TW_WITH_XRGB8888
+    if (client->stored == 4) {
+        for (; count != 0; count--, out += 4, packed += 3) {
+            out[0] = packed[0];
+            out[1] = packed[1];
+            out[2] = packed[2];
+            out[3] = 0;
+        }
+        return;
+    }
+#endif
+#if TW_WITH_RGB565
+    if (client->big_endian) {
+        for (; count != 0; count--, out += 2, packed += 2) {
+            out[0] = packed[1];
+            out[1] = packed[0];
+        }
+        return;
+    }
+#endif
+    memcpy(out, packed, (size_t)count * client->stored);
+}
+
+uint32_t tw_pixel(const tw_client *client, const uint8_t *packed) {
+    uint8_t bytes[4];
+    tw_store_pixels(client, bytes, packed, 1);
+    if (client->stored == 2) {
+        uint16_t half;
+        memcpy(&half, bytes, sizeof half);
+        return half;
+    }
+    if (client->stored == 4) {
+        uint32_t word;
+        memcpy(&word, bytes, sizeof word);
+        return word;
+    }
+    return bytes[0];
+}
+
+void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint32_t count) {
+    if (client->stored == 2) {
+        uint16_t *halves = (uint16_t *)(void *)out;
+        for (; count != 0; count--) {
+            *halves++ = (uint16_t)pixel;
+        }
+    } else if (client->stored == 4) {
+        uint32_t *words = (uint32_t *)(void *)out;
+        for (; count != 0; count--) {
+            *words++ = pixel;
+        }
+    } else {
+        memset(out, (int)pixel, count);
+    }
+}

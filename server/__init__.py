@@ -1,0 +1,1 @@
+"""The tilewire server: X in, wire out."""

@@ -1,0 +1,154 @@
+"""The `tilewire` command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import trio
+
+from tilewire.protocol.constants import MAX_PIXELS, MAX_SIDE, PORT
+from tilewire.server.display import DisplayError
+from tilewire.server.door import is_loopback, parse_address
+from tilewire.server.errors import ServerError
+from tilewire.server.handshake import Credentials
+from tilewire.server.keys import read_keys
+from tilewire.server.run import Ending, Options, attach, run
+from tilewire.server.transport import WebRules
+
+MIN_SIDE = 16
+"""The narrowest rectangle that a device may be limited to; a smaller screen is a typing error."""
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """WxH within what a panel may be."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, such as 1024x600")
+    size = int(width), int(height)
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in size) or size[0] * size[1] > MAX_PIXELS:
+        raise argparse.ArgumentTypeError(
+            f"{text} is out of bounds: {MIN_SIDE} to {MAX_SIDE} pixels a side, {MAX_PIXELS} in all"
+        )
+    return size
+
+
+def parse_fps(text: str) -> int:
+    """1 to 60."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 60):
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 60")
+    return int(text)
+
+
+def _listen_address(text: str) -> tuple[str, int]:
+    try:
+        return parse_address(text, PORT)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="tilewire", description="Desktop programs on devices too small to run them.")
+    top.add_argument("--version", action="version", version=f"tilewire {metadata.version('tilewire')}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--listen",
+        type=_listen_address,
+        default=("127.0.0.1", PORT),
+        metavar="HOST:PORT",
+        help=f"where devices connect (127.0.0.1:{PORT})",
+    )
+    shared.add_argument("--fps", type=parse_fps, default=30, metavar="N", help="updates a second at most (30)")
+    shared.add_argument("--keys", type=Path, metavar="FILE", help="device ids and their keys of 64 hex digits")
+    shared.add_argument("--insecure", action="store_true", help="let devices without a key in, beyond loopback too")
+    shared.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="a web origin whose pages may connect",
+    )
+    shared.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name of this server in WebSocket requests",
+    )
+    shared.add_argument("-v", "--verbose", action="store_true", help="log more")
+
+    run_command = commands.add_parser(
+        "run", parents=[shared], help="start a program on a screen of its own and serve it"
+    )
+    run_command.add_argument(
+        "--size", type=parse_size, default=(1024, 600), metavar="WxH", help="of the screen (1024x600)"
+    )
+    run_command.add_argument("program", nargs="+", metavar="-- COMMAND", help="the program and its arguments")
+    attach_command = commands.add_parser("attach", parents=[shared], help="serve an X display that runs already")
+    attach_command.add_argument("display", metavar=":N", help="the display")
+    return top
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    host, port = arguments.listen
+    keys = read_keys(arguments.keys) if arguments.keys else {}
+    if not keys and not arguments.insecure and not is_loopback(host):
+        raise ServerError(f"{host} is not loopback: give --keys FILE, or --insecure to let everybody in")
+    return Options(
+        host=host,
+        port=port,
+        fps=arguments.fps,
+        credentials=Credentials(keys, open_door=arguments.insecure or not keys),
+        rules=WebRules(frozenset(arguments.allow_origin), frozenset(arguments.allow_host)),
+    )
+
+
+async def _main(arguments: argparse.Namespace, options: Options) -> Ending:
+    if arguments.command == "run":
+        return await run(arguments.program, arguments.size, options)
+    return await attach(arguments.display, options)
+
+
+def _say(text: str) -> None:
+    print(f"tilewire: {text}", file=sys.stderr)
+
+
+def _plain(group: BaseExceptionGroup[BaseException]) -> str:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return str(first)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if arguments.verbose else logging.INFO,
+        format="tilewire: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("trio-websocket").setLevel(logging.ERROR)
+    ending: Ending | None = None
+    exit_code = 1
+    try:
+        ending = trio.run(_main, arguments, _options(arguments))
+    except* (ServerError, DisplayError) as group:
+        _say(_plain(group))
+    except* KeyboardInterrupt:
+        exit_code = 130
+    if ending is None:
+        return exit_code
+    _say(ending.text)
+    return ending.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""A display: one X screen, seen and driven from trio.
+
+    async with open_display(":5") as display:
+        while True:
+            await display.wait_damage()
+            capture = await display.capture()
+
+Its X connections live in a thread of their own (`tilewire.server.x11.thread`), so a stopped or grabbed X
+server stalls its own display alone. Every way in which it can go ends in DisplayLost with one plain sentence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from tilewire.server.x11.errors import DisplayError, DisplayLost
+from tilewire.server.x11.inputs import Button, Input, Key, PointerMove, Text
+from tilewire.server.x11.keyboard import SETTLE_S
+from tilewire.server.x11.thread import Capture, CaptureOrder, InjectOrder, Order, Patch, ReleaseOrder, XThread
+
+__all__ = [
+    "Button",
+    "Capture",
+    "Display",
+    "DisplayError",
+    "DisplayLost",
+    "Input",
+    "Key",
+    "Patch",
+    "PointerMove",
+    "Text",
+    "open_display",
+]
+
+STALL_LIMIT_S = 10.0
+# What a server that answers needs to let go of keys and disconnect is a millisecond.
+_FAREWELL_S = 1.0
+
+
+class _Ledger:
+    """What trio's side knows of the display's thread; it hears from it as a `thread.Listener`."""
+
+    def __init__(self) -> None:
+        self.size = (0, 0)
+        self.lost: DisplayError | None = None
+        self.opening = trio.Event()
+        self.end = trio.Event()
+        self.waiting: dict[Order, trio.Event] = {}
+        # A capture was cancelled, and may have taken damage with it.
+        self.owing = False
+        # Set, and replaced, when the screen turned dirty or the display was lost.
+        self.change = trio.Event()
+        # The newest dirty notice and the newest capture, both as counts of captures: the screen is dirty
+        # while the notice is not older.
+        self._noticed = -1
+        self._covered = 0
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether the screen differs from what the last capture gave."""
+        return self.owing or self._noticed >= self._covered
+
+    def check(self) -> None:
+        """Raise what the display was lost by."""
+        if self.lost is not None:
+            # A new one each time: a shared one would collect the tracebacks of all who are told.
+            raise type(self.lost)(*self.lost.args)
+
+    def opened(self, size: tuple[int, int]) -> None:
+        self.size = size
+        self.opening.set()
+
+    def resized(self, size: tuple[int, int]) -> None:
+        self.size = size
+
+    def dirty(self, captures: int) -> None:
+        self._noticed = captures
+        self._wake()
+
+    def answered(self, order: Order, captures: int) -> None:
+        self._covered = captures
+        done = self.waiting.get(order)
+        if done is not None:
+            done.set()
+
+    def failed(self, problem: DisplayError) -> None:
+        if self.lost is None:
+            was_open = self.opening.is_set()
+            self.lost = DisplayLost(str(problem)) if was_open else problem
+        for done in (self.opening, *self.waiting.values()):
+            done.set()
+        self._wake()
+
+    def ended(self) -> None:
+        self.end.set()
+
+    def _wake(self) -> None:
+        if self.is_dirty or self.lost is not None:
+            self.change.set()
+            self.change = trio.Event()
+
+
+class Display:
+    """An open X screen; made by `open_display`. One task may wait for damage and capture; any may inject."""
+
+    def __init__(self, name: str, thread: XThread, ledger: _Ledger, stall_limit_s: float) -> None:
+        self._name = name
+        self._thread = thread
+        self._ledger = ledger
+        self._stall_limit_s = stall_limit_s
+
+    @property
+    def name(self) -> str:
+        """As X calls it: ":5"."""
+        return self._name
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, as last reported."""
+        return self._ledger.size
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether the screen differs from what the last capture gave."""
+        return self._ledger.is_dirty
+
+    @property
+    def wakeups(self) -> int:
+        """How often the display's thread has woken up: an idle screen leaves it as it is."""
+        return self._thread.wakeups
+
+    async def wait_damage(self) -> None:
+        """Return when the screen differs from the last capture, at once if it does already. Grabs nothing.
+
+        Raises DisplayLost.
+        """
+        await trio.lowlevel.checkpoint()
+        self._ledger.check()
+        while not self._ledger.is_dirty:
+            await self._ledger.change.wait()
+            self._ledger.check()
+
+    async def capture(self) -> Capture:
+        """Take the damage and read the pixels there. Without damage a capture is empty.
+
+        A cancelled capture loses nothing: the next one has its damage. Raises DisplayLost.
+        """
+        return await self._capture(whole=False)
+
+    async def capture_all(self) -> Capture:
+        """Take the damage and read the whole screen. Raises DisplayLost."""
+        return await self._capture(whole=True)
+
+    async def inject(self, inputs: Sequence[Input], *, owner: int, serial: int) -> None:
+        """Carry out a viewer's input; returns when the X server has confirmed it.
+
+        Batches are carried out in the order of the calls, and each `serial` is larger than the last. Text
+        with characters that the keymap lacks takes 0.1 s or more, during which captures go on and other input
+        queues up. Once begun, a batch is carried out even if the call is cancelled. Raises DisplayLost.
+        """
+        await self._ask(InjectOrder(owner, serial, tuple(inputs)))
+
+    async def release_all(self, owner: int) -> None:
+        """Let go of every key and button that a viewer holds, after the input it has sent. Raises
+        DisplayLost.
+        """
+        await self._ask(ReleaseOrder(owner))
+
+    # What the cursor, the selections and the bell report will come in here: the ledger hears it from the
+    # thread.
+
+    async def _capture(self, *, whole: bool) -> Capture:
+        order = CaptureOrder(whole=whole)
+        self._ledger.owing = False
+        try:
+            await self._ask(order)
+        except BaseException:
+            # It may not have begun, be under way or be done: the thread gives its damage to the next.
+            order.abandoned = True
+            self._ledger.owing = True
+            raise
+        if order.capture is None:
+            self._ledger.check()
+            raise AssertionError("a capture was answered without pixels")
+        return order.capture
+
+    async def _ask(self, order: Order) -> None:
+        self._ledger.check()
+        done = self._ledger.waiting[order] = trio.Event()
+        try:
+            self._thread.submit(order)
+            await self.patiently(done)
+        finally:
+            del self._ledger.waiting[order]
+        self._ledger.check()
+
+    async def patiently(self, done: trio.Event) -> None:
+        """Wait for the thread, but not for an X server that does not answer: then the display is lost."""
+        patience_s = self._stall_limit_s
+        while True:
+            with trio.move_on_after(patience_s):
+                await done.wait()
+            if done.is_set():
+                return
+            patience_s = self._stall_limit_s
+            since = self._thread.waiting_since
+            if since is None:
+                continue
+            patience_s -= time.monotonic() - since
+            if patience_s <= 0:
+                silence = f"did not answer for {self._stall_limit_s:g} s"
+                self._ledger.failed(DisplayLost(f"the X server of display {self._name} {silence}"))
+                self._thread.abort()
+                return
+
+
+@asynccontextmanager
+async def open_display(
+    name: str, *, stall_limit_s: float = STALL_LIMIT_S, settle_s: float = SETTLE_S
+) -> AsyncIterator[Display]:
+    """Open an X display by its name (":5").
+
+    `stall_limit_s`: how long a question to the X server may stay without an answer before the display counts
+    as lost. `settle_s`: how long programs get to learn a key that was bound for a character the keymap lacks.
+
+    The caller's XAUTHORITY and ~/.Xauthority apply, as for any X program; servers started by `start_xvfb` let
+    this user in without. Raises DisplayError when the display cannot be opened, DisplayLost when it does not
+    answer.
+    """
+    ledger = _Ledger()
+    thread = XThread(name, ledger, trio.lowlevel.current_trio_token(), settle_s)
+    display = Display(name, thread, ledger, stall_limit_s)
+    thread.start()
+    try:
+        await display.patiently(ledger.opening)
+        ledger.check()
+        yield display
+    finally:
+        if ledger.lost is None:
+            ledger.failed(DisplayLost(f"display {name} was closed"))
+            thread.stop()
+        with trio.CancelScope(shield=True):
+            for _ in range(2):
+                with trio.move_on_after(_FAREWELL_S):
+                    await ledger.end.wait()
+                if ledger.end.is_set():
+                    break
+                thread.abort()
+        # Its last act is to say that it ends.
+        thread.join(_FAREWELL_S if ledger.end.is_set() else 0.0)

@@ -1,0 +1,295 @@
+"""Byte streams to a peer: native TCP and WebSocket, told apart by the first byte, behind one face."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import h11
+import trio
+import trio_websocket
+
+RECEIVE_BYTES: Final = 65536
+MAX_HEAD: Final = 16384
+"""Bytes of an HTTP request's head."""
+FAREWELL_S: Final = 1.0
+"""How long a closing connection may take to read our last words."""
+TLS_HANDSHAKE: Final = 0x16
+TLS_ALERT: Final = bytes((0x15, 3, 1, 0, 2, 2, 40))
+"""A fatal handshake_failure (RFC 5246, 7.2): what a TLS client understands where TLS is not configured."""
+
+
+class Gone(Exception):
+    """The peer's end of the stream is gone: nothing can be read or written any more."""
+
+
+class NotOurs(Exception):
+    """The peer speaks something else, or comes from where it may not; it was told so where it could read it."""
+
+
+class Transport(Protocol):
+    """A byte stream in both directions."""
+
+    peer: str
+    clean: bool
+    """Whether everything sent was sent whole: else the peer could not read what follows."""
+
+    async def receive(self) -> bytes:
+        """The next bytes, empty at the end of the stream. Raises Gone."""
+
+    async def send(self, data: bytes) -> None:
+        """Write all of it. Raises Gone; cancelled, it leaves a dead stream."""
+
+    async def finish(self) -> None:
+        """Close so that what was sent can still be read, in at most FAREWELL_S."""
+
+
+class ReplayStream(trio.abc.HalfCloseableStream):
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, first: bytes, inner: trio.SocketStream) -> None:
+        self._first = first
+        self._inner = inner
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            await trio.lowlevel.checkpoint()
+            return first
+        return bytes(await self._inner.receive_some(max_bytes))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._inner.send_eof()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class NativeTransport:
+    """tilewire's own framing on TCP."""
+
+    def __init__(self, stream: ReplayStream, peer: str) -> None:
+        self._stream = stream
+        self.peer = peer
+        self.clean = True
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._stream.receive_some(RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise Gone(f"the connection broke: {error.__cause__ or error}") from error
+
+    async def send(self, data: bytes) -> None:
+        self.clean = False
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise Gone(f"the connection broke: {error.__cause__ or error}") from error
+        self.clean = True
+
+    async def finish(self) -> None:
+        # A socket closed with unread bytes is reset, and the reset would overtake our last words.
+        with trio.move_on_after(FAREWELL_S):
+            try:
+                await self._stream.send_eof()
+                while await self._stream.receive_some(RECEIVE_BYTES):
+                    pass
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+        await trio.aclose_forcefully(self._stream)
+
+
+class WebSocketTransport:
+    """Binary messages of a WebSocket, taken as one stream of bytes: their borders mean nothing."""
+
+    def __init__(self, socket: trio_websocket.WebSocketConnection, peer: str) -> None:
+        self._socket = socket
+        self.peer = peer
+        self.clean = True
+
+    async def receive(self) -> bytes:
+        while True:
+            try:
+                message = await self._socket.get_message()
+            except trio_websocket.ConnectionClosed:
+                return b""
+            if isinstance(message, str):
+                raise NotOurs("a WebSocket text message; tilewire uses binary ones")
+            if message:
+                return bytes(message)
+
+    async def send(self, data: bytes) -> None:
+        self.clean = False
+        try:
+            await self._socket.send_message(data)
+        except trio_websocket.ConnectionClosed as error:
+            raise Gone("the WebSocket is closed") from error
+        self.clean = True
+
+    async def finish(self) -> None:
+        with trio.move_on_after(FAREWELL_S):
+            await self._socket.aclose(1000)
+
+
+@dataclass(frozen=True, slots=True)
+class WebRules:
+    """Which web pages may connect. A peer without Origin is a device, not a page, and welcome."""
+
+    origins: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
+
+    def refusal(self, host: str | None, origins: list[str]) -> str | None:
+        """Why a WebSocket request is refused, or None. `host` and `origins` are its headers' values."""
+        if host is None or not self._is_our_host(host):
+            return f"the Host {host!r} is not this server's"
+        for origin in origins:
+            if origin not in self.origins:
+                return f"the Origin {origin!r} may not connect"
+        return None
+
+    def _is_our_host(self, host: str) -> bool:
+        """A rebound DNS name is the attack: addresses cannot be rebound, names must be known."""
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        if name is None:
+            return False
+        if name == "localhost" or name in self.hosts:
+            return True
+        try:
+            ip_address(name)
+        except ValueError:
+            return name == socket.gethostname().lower()
+        return True
+
+
+def describe(stream: trio.SocketStream) -> str:
+    """The peer's address for the log."""
+    try:
+        address = stream.socket.getpeername()
+    except OSError:
+        return "a peer that left"
+    if isinstance(address, tuple):
+        host, port = address[0], address[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(address) or "a local socket"
+
+
+@asynccontextmanager
+async def open_transport(stream: trio.SocketStream, rules: WebRules, timeout_s: float) -> AsyncIterator[Transport]:
+    """Read the first byte and make the transport that it asks for. The stream is closed when the block ends.
+
+    Raises NotOurs for a peer that speaks something else or says nothing in `timeout_s`, Gone for one that left.
+    """
+    peer = describe(stream)
+    async with stream:
+        first = b""
+        try:
+            with trio.move_on_after(timeout_s):
+                first = bytes(await stream.receive_some(RECEIVE_BYTES))
+                if not first:
+                    raise Gone("left without a word")
+        except trio.BrokenResourceError as error:
+            raise Gone("the connection broke") from error
+        if not first:
+            raise NotOurs("silent in the handshake")
+        native = NativeTransport(ReplayStream(first, stream), peer)
+        if first[:1].isalpha():
+            async with _websocket(stream, first, rules, timeout_s, peer) as transport:
+                yield transport
+        elif first[0] == TLS_HANDSHAKE:
+            with trio.move_on_after(FAREWELL_S):
+                await native.send(TLS_ALERT)
+            await native.finish()
+            raise NotOurs("TLS was asked for and is not configured")
+        else:
+            yield native
+
+
+async def _read_head(stream: trio.SocketStream, first: bytes) -> tuple[bytes, h11.Request | None]:
+    """The bytes of an HTTP request's head and the request; None where it is not one. Raises Gone."""
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    data, part = b"", first
+    while True:
+        data += part
+        try:
+            parser.receive_data(part)
+            event = parser.next_event()
+        except h11.RemoteProtocolError:
+            return data, None
+        if isinstance(event, h11.Request):
+            return data, event
+        if event is not h11.NEED_DATA or not part:
+            return data, None
+        try:
+            part = bytes(await stream.receive_some(RECEIVE_BYTES))
+        except trio.BrokenResourceError as error:
+            raise Gone("the connection broke") from error
+
+
+def _http_refusal(status: int, text: str) -> bytes:
+    body = text.encode() + b"\n"
+    phrase = {400: "Bad Request", 403: "Forbidden"}[status]
+    head = f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+def _web_refusal(request: h11.Request | None, rules: WebRules) -> tuple[int, str] | None:
+    """Why a request does not become a WebSocket, with the HTTP status; None: it may."""
+    if request is None:
+        return 400, "this is not an HTTP request"
+    headers: dict[bytes, list[str]] = {}
+    for name, value in request.headers:
+        headers.setdefault(bytes(name), []).append(bytes(value).decode("latin-1"))
+    if "websocket" not in [value.strip().lower() for value in headers.get(b"upgrade", [])]:
+        return 400, "HTTP that does not ask for a WebSocket"
+    hosts = headers.get(b"host", [])
+    refusal = rules.refusal(hosts[0] if len(hosts) == 1 else None, headers.get(b"origin", []))
+    return None if refusal is None else (403, refusal)
+
+
+@asynccontextmanager
+async def _websocket(
+    stream: trio.SocketStream, first: bytes, rules: WebRules, timeout_s: float, peer: str
+) -> AsyncIterator[WebSocketTransport]:
+    refusal: tuple[int, str] | None = (400, "silent in the handshake")
+    head = first
+    with trio.move_on_after(timeout_s):
+        head, request = await _read_head(stream, first)
+        refusal = _web_refusal(request, rules)
+    replay = ReplayStream(head, stream)
+    if refusal is not None:
+        native = NativeTransport(replay, peer)
+        with trio.move_on_after(FAREWELL_S):
+            await native.send(_http_refusal(*refusal))
+        await native.finish()
+        raise NotOurs(refusal[1])
+    async with trio.open_nursery() as nursery:
+        websocket: trio_websocket.WebSocketConnection | None = None
+        with trio.move_on_after(timeout_s):
+            try:
+                upgrade = await trio_websocket.wrap_server_stream(
+                    nursery, replay, message_queue_size=1, max_message_size=RECEIVE_BYTES
+                )
+                websocket = await upgrade.accept()
+            except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, trio.BrokenResourceError):
+                pass
+        if websocket is None:
+            nursery.cancel_scope.cancel()
+            raise NotOurs("HTTP that did not become a WebSocket")
+        try:
+            yield WebSocketTransport(websocket, peer)
+        finally:
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,419 @@
+"""One connected device or browser: its input in, its updates out."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from tilewire.protocol import (
+    Capability,
+    Code,
+    Connection,
+    EndOfStream,
+    NoticeCode,
+    Reason,
+    Rect,
+    RemoteProtocolError,
+    Resumed,
+    Role,
+)
+from tilewire.protocol import messages as m
+from tilewire.protocol.constants import (
+    INPUT_ECHO_MS,
+    PING_INTERVAL_S,
+    PING_MISSES,
+    ControlAction,
+    Rotation,
+    ViewMode,
+)
+from tilewire.protocol.wire import Message
+from tilewire.server.display import DisplayLost
+from tilewire.server.encoder import Damage, Encoder, Update
+from tilewire.server.handshake import read_event
+from tilewire.server.inputs import Hand
+from tilewire.server.pacing import Pacing
+from tilewire.server.transport import Gone, Transport
+from tilewire.server.view import View
+
+if TYPE_CHECKING:
+    from tilewire.server.session import Session
+
+log = logging.getLogger(__name__)
+
+IN_FORCE: Final = (
+    Capability.COPY
+    | Capability.EXPLAIN
+    | Capability.VIEW_ONLY
+    | Capability.INPUT_ECHO
+    | Capability.RESIZE
+    | Capability.TOUCH
+)
+"""The capabilities that this server puts to use."""
+STALLED_S: Final = 30.0
+"""A device that acknowledges nothing, or takes no bytes, for so long is let go."""
+INLINE_PIXELS: Final = 16384
+"""Updates up to this many damaged pixels are made at once: handing them to a thread would take longer."""
+MAX_INPUTS: Final = 256
+"""Inputs that wait for the X server; beyond, the reader waits and the peer's TCP with it."""
+NOTICE_INTERVAL_S: Final = 1.0
+
+
+class Viewer:
+    """The life of one viewer between WELCOME and goodbye."""
+
+    def __init__(
+        self,
+        session: Session,
+        connection: Connection,
+        transport: Transport,
+        hello: m.Hello,
+        number: int,
+        fps: int,
+    ) -> None:
+        self._session = session
+        self._connection = connection
+        self._transport = transport
+        self._hello = hello
+        self.number = number
+        self.label = f"viewer {number} ({hello.device_id}, {transport.peer})"
+        self.may_steer = not hello.capabilities & Capability.VIEW_ONLY
+        self._capabilities = hello.capabilities & IN_FORCE
+        self._max_fps = fps
+        self._encoder = Encoder(hello, self._capabilities)
+        self._view = View(session.size, (hello.panel.width, hello.panel.height))
+        self._pan = (0, 0)
+        self._damage = Damage()
+        self._pacing = Pacing(fps)
+        self._settings = m.Setting(fps=fps, quality=75, adaptive=1)
+        self._hand = Hand(number)
+        self._outbox: deque[Message] = deque()
+        self._wake = trio.Event()
+        self._paused = False
+        self._update = 0
+        self._captures = session.captures
+        """The session's count of captures when we last looked."""
+        self._injected: deque[tuple[int, int, float]] = deque()
+        """(serial at the display, number of the input, when confirmed) of inputs not echoed yet."""
+        self._echoed = 0
+        self._inputs_send, self._inputs = trio.open_memory_channel[Message](MAX_INPUTS)
+        self._heard_s = self._pinged_s = trio.current_time()
+        self._pings = 0
+        self._noticed_s = -math.inf
+        self._farewell: RemoteProtocolError | None = None
+        self._stop = trio.CancelScope()
+
+    @property
+    def hungry(self) -> bool:
+        """Whether an update could go out now: only then is the screen worth grabbing."""
+        return not self._paused and trio.current_time() >= self._pacing.ready_s()
+
+    # What the session tells.
+
+    def damaged(self, rect: Rect) -> None:
+        """A rectangle of the session has new pixels."""
+        shown = self._view.to_panel(rect)
+        if shown is not None:
+            self._damage.add(shown)
+            self.wake()
+
+    def session_resized(self, size: tuple[int, int]) -> None:
+        """The session's screen has another size."""
+        self._view = View(size, self._view.panel, follow=self._view.follow)
+        self._pan = (0, 0)
+        self._damage.add(self._encoder.panel)
+        self._say(self._view_state())
+
+    def wake(self) -> None:
+        """Something is to be written."""
+        self._wake.set()
+
+    def leave(self, code: Code, text: str) -> None:
+        """End this viewer with a goodbye."""
+        if self._farewell is None:
+            self._farewell = RemoteProtocolError(code, text)
+            self._stop.cancel()
+
+    def control_changed(self) -> None:
+        """Tell who holds the control."""
+        self._say(m.ControlState(role=self._role, holder=self._session.holder_number))
+
+    @property
+    def _role(self) -> Role:
+        if not self.may_steer:
+            return Role.VIEW_ONLY
+        return Role.CONTROL if self._session.holder_number == self.number else Role.WAITING
+
+    # The life.
+
+    async def run(self) -> None:
+        """Serve the device until it leaves. Raises RemoteProtocolError (what to say goodbye with) and Gone."""
+        self._welcome()
+        self._damage.add(self._encoder.panel)
+        with self._stop:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until, self._read)
+                nursery.start_soon(self._until, self._inject)
+                nursery.start_soon(self._until, self._write)
+        if self._farewell is not None:
+            raise self._farewell
+
+    async def _until(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run one of the three tasks; its end, whichever way, ends the others."""
+        try:
+            await task()
+        except RemoteProtocolError as error:
+            self.leave(error.code, str(error))
+        except DisplayLost as lost:
+            self.leave(Code.SESSION_FAILED, str(lost))
+        except Gone as gone:
+            if self._farewell is None:
+                log.info("%s: %s", self.label, gone)
+        finally:
+            self._stop.cancel()
+
+    def _say(self, message: Message) -> None:
+        self._outbox.append(message)
+        self.wake()
+
+    def _welcome(self) -> None:
+        resumed = Resumed.NOT_ASKED if self._hello.resume is None else Resumed.UNKNOWN_TOKEN
+        self._say(
+            m.Welcome(
+                session=self._session.name,
+                size=m.Size(width=self._session.size[0], height=self._session.size[1]),
+                role=self._role,
+                viewer=self.number,
+                settings=m.Settings(
+                    fps=self._settings.fps, quality=self._settings.quality, adaptive=self._settings.adaptive
+                ),
+                capabilities=self._capabilities,
+                resumed=resumed,
+            )
+        )
+        self._say(self._view_state())
+
+    def _view_state(self) -> m.ViewState:
+        return m.ViewState(
+            mode=ViewMode.ONE_TO_ONE,
+            rotation=Rotation.R0,
+            follow=int(self._view.follow),
+            session=m.Size(width=self._view.session[0], height=self._view.session[1]),
+            window=self._view.window,
+        )
+
+    # Reading.
+
+    async def _read(self) -> None:
+        while True:
+            event = await read_event(self._connection, self._transport)
+            self._heard_s = trio.current_time()
+            self._pings = 0
+            if isinstance(event, EndOfStream):
+                raise Gone("left without a goodbye")
+            if isinstance(event, m.Goodbye):
+                raise Gone(f"said goodbye: {event.text or event.code}")
+            if isinstance(event, m.Pointer | m.Touch | m.Wheel | m.Key | m.TextInput):
+                await self._inputs_send.send(event)
+            else:
+                self._handle(event)
+
+    def _handle(self, event: object) -> None:
+        match event:
+            case m.Ack():
+                self._pacing.acknowledged(event.update, trio.current_time())
+                self.wake()
+            case m.Ping():
+                self._say(m.Pong(stamp=event.stamp))
+            case m.Setting():
+                self._set(event)
+            case m.View():
+                self._pan_to(event)
+            case m.Control():
+                self._control(event)
+            case m.Pause():
+                self._paused = bool(event.paused)
+                self.wake()
+            case m.Refresh():
+                self._encoder.forget()
+                self._damage.add(self._encoder.panel)
+                self.wake()
+            case m.Resize():
+                self._resize(event)
+            case _:
+                pass
+
+    def _set(self, wanted: m.Setting) -> None:
+        self._settings = m.Setting(fps=min(wanted.fps, self._max_fps), quality=wanted.quality, adaptive=wanted.adaptive)
+        self._pacing.fps = self._settings.fps
+        self._say(self._settings)
+
+    def _pan_to(self, wanted: m.View) -> None:
+        if wanted.mode != ViewMode.ONE_TO_ONE or wanted.rotation != Rotation.R0:
+            self._notice(NoticeCode.UNSUPPORTED, "this server shows 1:1 without rotation")
+        self._look(View(self._view.session, self._view.panel, self._view.origin, bool(wanted.follow)))
+        self._look(self._view.panned(wanted.origin))
+        self._say(self._view_state())
+
+    def _look(self, view: View) -> None:
+        dx, dy = view.origin.x - self._view.origin.x, view.origin.y - self._view.origin.y
+        self._view = view
+        if dx or dy:
+            self._pan = (self._pan[0] + dx, self._pan[1] + dy)
+            self._damage.add(self._encoder.panel)
+            self.wake()
+
+    def _control(self, wanted: m.Control) -> None:
+        if not self.may_steer:
+            self._notice(NoticeCode.VIEW_ONLY, "")
+        elif wanted.action == ControlAction.ASK:
+            self._session.take_control(self)
+        elif wanted.action == ControlAction.PASS:
+            self._session.pass_control(self, wanted.viewer)
+        else:
+            self._session.release_control(self)
+        self.control_changed()
+
+    def _resize(self, wanted: m.Resize) -> None:
+        self._encoder.resize(wanted.width, wanted.height)
+        self._pan = (0, 0)
+        self._damage = Damage()
+        self._damage.add(self._encoder.panel)
+        self._view = View(self._view.session, (wanted.width, wanted.height), follow=self._view.follow)
+        self._say(m.Resize(width=wanted.width, height=wanted.height))
+        self._say(self._view_state())
+
+    def _notice(self, code: NoticeCode, text: str) -> None:
+        now = trio.current_time()
+        if now >= self._noticed_s + NOTICE_INTERVAL_S:
+            self._noticed_s = now
+            self._say(m.Notice(code=code, text=text or code.text))
+
+    # Input.
+
+    async def _inject(self) -> None:
+        while True:
+            batch = [await self._inputs.receive()]
+            while True:
+                try:
+                    batch.append(self._inputs.receive_nowait())
+                except trio.WouldBlock:
+                    break
+            if self._session.holder_number != self.number:
+                self._notice(NoticeCode.VIEW_ONLY, "")
+                continue
+            inputs, pointer = self._hand.translate(batch, self._view)
+            if pointer is not None:
+                before = self._view.origin
+                self._look(self._view.following(pointer))
+                if self._view.origin != before:
+                    self._say(self._view_state())
+            serial = await self._session.inject(inputs, owner=self.number)
+            self._injected.append((serial, batch[-1].input, trio.current_time()))  # type: ignore[attr-defined]
+            self.wake()
+
+    def _newest_input(self, serial: int) -> int:
+        """The newest input that was injected when the display's `serial` was, to be echoed now."""
+        while self._injected and self._injected[0][0] <= serial:
+            self._echoed = self._injected.popleft()[1]
+        return self._echoed
+
+    # Writing.
+
+    async def _write(self) -> None:
+        while True:
+            self._wake = trio.Event()
+            await self._flush()
+            now = trio.current_time()
+            due = self._pacing.ready_s()
+            if not self._paused and now >= due:
+                # The newest state wins: what waits is not sent while newer pixels can be had, once for each update.
+                if self._damage and not (self._session.stale and self._captures == self._session.captures):
+                    await self._send_update()
+                    continue
+                self._session.look()
+                due = math.inf
+            with trio.CancelScope(deadline=min(due, self._next_chore(now))):
+                await self._wake.wait()
+
+    async def _flush(self) -> None:
+        if self._outbox:
+            data = bytearray()
+            while self._outbox:
+                data += self._connection.send(self._outbox.popleft())
+            await self._send(bytes(data))
+
+    async def _send(self, data: bytes) -> None:
+        with trio.move_on_after(STALLED_S) as scope:
+            await self._transport.send(data)
+        if scope.cancelled_caught:
+            raise Gone("took no bytes for too long")
+
+    def _next_chore(self, now: float) -> float:
+        """Do what time asks for; when to look again."""
+        if self._pacing.oldest_s() + STALLED_S <= now:
+            raise RemoteProtocolError(Code.TOO_SLOW, f"no acknowledgement for {STALLED_S:g} s")
+        due = self._pacing.oldest_s() + STALLED_S
+        ping = max(self._heard_s, self._pinged_s) + PING_INTERVAL_S
+        if ping <= now:
+            if self._pings == PING_MISSES:
+                raise RemoteProtocolError(Code.TIMEOUT, f"silent for {PING_MISSES + 1} intervals")
+            self._pings += 1
+            self._pinged_s = now
+            ping = now + PING_INTERVAL_S
+            self._say(m.Ping(stamp=int(now * 1e6)))
+        if self._injected and self._capabilities & Capability.INPUT_ECHO:
+            echo = self._injected[-1][2] + INPUT_ECHO_MS / 1000
+            if echo <= now:
+                self._echoed = self._injected[-1][1]
+                self._injected.clear()
+                self._say(m.InputEcho(input=self._echoed))
+            else:
+                due = min(due, echo)
+        return min(due, ping)
+
+    async def _send_update(self) -> None:
+        started = trio.current_time()
+        self._captures = self._session.captures
+        damage = self._damage.take()
+        pan, self._pan = self._pan, (0, 0)
+        view, encoder = self._view, self._encoder
+        serial = await self._session.convert(encoder, view, damage)
+        if sum(rect.area for rect in damage) <= INLINE_PIXELS:
+            update = encoder.build(damage, pan)
+        else:
+            update = await trio.to_thread.run_sync(encoder.build, damage, pan)
+        if encoder is not self._encoder or not update.operations:
+            return
+        self._pacing.started(started)
+        encoded_us = int((trio.current_time() - started) * 1e6)
+        data = self._encode(update, self._newest_input(serial), encoded_us)
+        self._pacing.sent(self._update, len(data), trio.current_time())
+        await self._send(data)
+
+    def _encode(self, update: Update, newest_input: int, encode_us: int) -> bytes:
+        self._update += 1
+        connection = self._connection
+        data = bytearray(connection.send(m.Begin(update=self._update, input=newest_input)))
+        for operation in update.operations:
+            data += connection.send(operation)
+        data += connection.send(m.End())
+        if self._capabilities & Capability.EXPLAIN:
+            data += connection.send(self._explain(update.reasons, encode_us))
+        return bytes(data)
+
+    def _explain(self, reasons: list[Reason], encode_us: int) -> m.Explanation:
+        pacing = self._pacing
+        room = (self._hello.max_message - 32) // 2
+        return m.Explanation(
+            update=self._update,
+            encode_us=encode_us,
+            in_flight=pacing.in_flight_bytes,
+            bytes_per_s=min(int(pacing.bytes_per_s or 0), 0xFFFF_FFFF),
+            round_trip_us=int((pacing.round_trip_s or 0) * 1e6),
+            operations=tuple(m.Explained(reason=reason, quality=0) for reason in reasons[:room]),
+        )

@@ -1,0 +1,1 @@
+"""Devices without hardware: the C client in this process."""

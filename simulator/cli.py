@@ -1,0 +1,254 @@
+"""The `tilewire-sim` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from Xlib import XK
+
+from tilewire.protocol import DEFAULT_PANEL, PANELS
+from tilewire.protocol.constants import KEY_SIZE
+from tilewire.simulator.device import Device, DeviceError, Setup, open_device
+from tilewire.simulator.stream import StreamError
+
+EXIT_FAILED: Final = 1
+EXIT_ENDED: Final = 3
+"""The server ended the session before we were done."""
+STATUS_S: Final = 0.25
+AFTER_S: Final = 1.0
+"""How long to go on after the last action where --for does not say."""
+ACTION_S: Final = 1.0
+"""How long an action may take to be injected before the next one is made."""
+
+
+class UsageError(Exception):
+    """A plain sentence about the arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do, as the command line has it."""
+
+    kind: str
+    value: Any
+
+
+def _point(text: str) -> tuple[int, int]:
+    x, _, y = text.partition(",")
+    if not (x.isascii() and x.isdigit() and y.isascii() and y.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y")
+    return int(x), int(y)
+
+
+def _keysyms(text: str) -> list[int]:
+    """Names of X keysyms, joined by + where they are held together: Return, Control_L+l."""
+    names = text.split("+") if text != "+" else ["plus"]
+    keysyms = [XK.string_to_keysym(name) for name in names]
+    for name, keysym in zip(names, keysyms, strict=True):
+        if not keysym:
+            raise argparse.ArgumentTypeError(f"{name!r} is no X keysym (such as Return, Down, Control_L+l)")
+    return keysyms
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("\\n", "\n").replace("\\t", "\t")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+class _Append(argparse.Action):
+    """Collects the actions of several options in the order of the command line."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        namespace.actions = [*namespace.actions, Action(self.metavar_kind, values)]
+
+    @property
+    def metavar_kind(self) -> str:
+        return self.option_strings[0].lstrip("-")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="tilewire-sim", description="Devices without a board.")
+    top.add_argument("--version", action="version", version=f"tilewire {metadata.version('tilewire')}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    view = commands.add_parser("view", help="be a device: the C client inside this process")
+    view.set_defaults(actions=[])
+    view.add_argument("address", metavar="ADDRESS", help="HOST:PORT, or ws://HOST:PORT/")
+    view.add_argument("--panel", choices=sorted(PANELS), default=DEFAULT_PANEL, help=f"({DEFAULT_PANEL})")
+    view.add_argument("--device-id", default="tilewire-sim", metavar="NAME")
+    view.add_argument("--auth-key-file", type=Path, metavar="FILE", help="the device's key, 64 hex digits")
+    view.add_argument("--png", type=Path, metavar="FILE", help="write the framebuffer at the end")
+    view.add_argument("--for", type=_seconds, dest="seconds", metavar="SECONDS", help="after the first whole picture")
+    view.add_argument("--settle", type=_seconds, default=0.0, metavar="SECONDS", help="quiet time before the actions")
+    view.add_argument("--click", type=_point, action=_Append, metavar="X,Y", help="press the left button there")
+    view.add_argument("--type", type=_unescaped, action=_Append, metavar="TEXT", help=r"type text; \n is Return")
+    view.add_argument("--key", type=_keysyms, action=_Append, metavar="NAME", help="press a key, or keys: Control_L+l")
+    view.add_argument("--probe", type=_point, metavar="X,Y", help="time from each input to a change of this pixel")
+    view.add_argument("--json", action="store_true", help="print one object as the last line")
+    return top
+
+
+def read_key(path: Path) -> bytes:
+    """A key file of the device's side. Raises UsageError."""
+    try:
+        digits = path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        raise UsageError(f"the key file {path} cannot be read: {error.strerror}") from error
+    try:
+        key = bytes.fromhex(digits)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_SIZE:
+        raise UsageError(f"{path} does not hold {2 * KEY_SIZE} hex digits")
+    return key
+
+
+def report(device: Device) -> dict[str, object]:
+    """What `--json` prints."""
+    counters = device.statistics
+    return {
+        "updates": counters.updates,
+        "bytes": counters.bytes,
+        "bytes_by_type": counters.bytes_by_type,
+        "decode_us": counters.decode_us,
+        "input_echo_ms": _percentiles(device.watch.echo_ms),
+        "input_to_picture_ms": _percentiles(device.watch.picture_ms),
+        "missed": device.watch.missed,
+    }
+
+
+def _percentiles(values: list[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    if len(values) == 1:
+        return {"p50": round(values[0], 3), "p95": round(values[0], 3)}
+    cuts = statistics.quantiles(values, n=20, method="inclusive")
+    return {"p50": round(cuts[9], 3), "p95": round(cuts[18], 3)}
+
+
+def _acts(device: Device, action: Action, *, apart: bool) -> list[tuple[str, Any]]:
+    if action.kind == "type" and apart:
+        return [("type", character) for character in action.value]
+    return [(action.kind, action.value)]
+
+
+async def _act(device: Device, action: Action, probe: tuple[int, int] | None) -> None:
+    for kind, value in _acts(device, action, apart=probe is not None):
+
+        def act(kind: str = kind, value: Any = value) -> None:
+            if kind == "click":
+                device.click(*value)
+            elif kind == "type":
+                device.type(value)
+            else:
+                device.key(value)
+
+        if probe is None:
+            echoes = len(device.watch.echo_ms)
+            act()
+            await device.wait_for(lambda seen=echoes: len(device.watch.echo_ms) > seen, ACTION_S)  # type: ignore[misc]
+        else:
+            await device.probe(*probe, act)
+
+
+async def _status(device: Device, started_s: float) -> None:
+    """A live line on a terminal."""
+    last_bytes, last_s = 0, time.monotonic()
+    while True:
+        await trio.sleep(STATUS_S)
+        counters, now = device.statistics, time.monotonic()
+        rate = (counters.bytes - last_bytes) / (now - last_s) / 1024
+        last_bytes, last_s = counters.bytes, now
+        line = (
+            f"{now - started_s:6.1f} s  {counters.updates} updates  {counters.bytes / 1024:.1f} KiB"
+            f"  {rate:.1f} KiB/s  decode {counters.decode_us / 1000:.1f} ms"
+        )
+        print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
+
+
+async def _view(arguments: argparse.Namespace) -> int:
+    panel = PANELS[arguments.panel]
+    for x, y in [a.value for a in arguments.actions if a.kind == "click"] + [arguments.probe or (0, 0)]:
+        if x >= panel.width or y >= panel.height:
+            raise UsageError(f"{x},{y} lies outside the panel of {panel.width}x{panel.height}")
+    key = read_key(arguments.auth_key_file) if arguments.auth_key_file else None
+    setup = Setup(panel=panel, device_id=arguments.device_id, key=key)
+    exit_code = 0
+    async with open_device(arguments.address, setup) as device, trio.open_nursery() as nursery:
+        if sys.stderr.isatty():
+            nursery.start_soon(_status, device, time.monotonic())
+        try:
+            await device.whole_picture()
+            await _session(device, arguments)
+        except DeviceError as error:
+            _say(str(error))
+            exit_code = EXIT_ENDED
+        nursery.cancel_scope.cancel()
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    if arguments.png is not None and device.presented:
+        try:
+            device.save_png(arguments.png)
+        except OSError as error:
+            _say(f"{arguments.png} cannot be written: {error.strerror}")
+            exit_code = EXIT_FAILED
+    if arguments.json:
+        print(json.dumps(report(device)))
+    return exit_code
+
+
+async def _session(device: Device, arguments: argparse.Namespace) -> None:
+    deadline = trio.current_time() + arguments.seconds if arguments.seconds is not None else None
+    if arguments.settle:
+        await device.settled(arguments.settle, arguments.settle + 30)
+    for action in arguments.actions:
+        await _act(device, action, arguments.probe)
+    if deadline is None and (arguments.actions or arguments.png or arguments.json):
+        deadline = trio.current_time() + AFTER_S
+    left = deadline - trio.current_time() if deadline is not None else 1e9
+    await device.wait_for(lambda: False, max(left, 0.0))
+
+
+def _say(text: str) -> None:
+    print(f"tilewire-sim: {text}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    exit_code = EXIT_FAILED
+    try:
+        exit_code = trio.run(_view, arguments)
+    except* (StreamError, UsageError) as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        _say(str(first))
+    except* KeyboardInterrupt:
+        exit_code = 130
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,541 @@
+"""The C client in this process: one simulated device, without a socket and without a clock of its own.
+
+Bytes from the server go into `Client.feed`, bytes for it come out of `Client.output`; pixels are in `Client.picture`,
+and what happened is appended to `Client.events`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Final
+
+from tilewire.protocol import messages as m
+from tilewire.protocol.constants import CursorMode, PixelFormat
+from tilewire.protocol.errors import Code
+from tilewire.protocol.geometry import Rect
+from tilewire.protocol.panels import Panel
+from tilewire.protocol.wire import MESSAGES, Message
+from tilewire.simulator._client import ffi, lib
+
+
+class ClientError(Exception):
+    """A function of the C client did not do what it was asked; nothing was sent, the connection is as it was."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(code.text)
+        self.code = code
+
+
+class Phase(Enum):
+    """Where a connection stands."""
+
+    CONNECTING = lib.TW_CONNECTING
+    OPEN = lib.TW_OPEN
+    CLOSED = lib.TW_CLOSED
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """An update is whole. `input` is the newest input whose effect it may show, 0: none."""
+
+    update: int
+    input: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A rectangle has new pixels (where `ClientConfig.report_draws` asks for it)."""
+
+    rect: Rect
+
+
+Event = Message | Presented | Drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What was received so far."""
+
+    bytes: int
+    updates: int
+    decode_us: int
+    """Microseconds spent in the decoder."""
+    messages: dict[str, int]
+    """Whole messages by name; OTHER: the server's hello, and what this version does not know."""
+    bytes_by_type: dict[str, int]
+    """Their bytes, with type and length."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """A device: its panel, its limits and what it says in HELLO. Sizes in pixels or bytes."""
+
+    width: int
+    height: int
+    pixel_format: PixelFormat = PixelFormat.RGB565
+    big_endian: bool = False
+    framebuffer: bool = True
+    """False: pixels leave the client in strips, as for a panel with a memory of its own."""
+    readable: bool = True
+    """False: no copies are offered although there is a framebuffer."""
+    padding: int = 0
+    """Bytes between two rows of the framebuffer."""
+    strip_rows: int = 16
+    """Rows of the panel that the strip holds."""
+    max_message: int = 65536
+    max_rect_width: int = 0
+    """0: as wide as the panel."""
+    max_rect_area: int = 0
+    """0: as large as the panel."""
+    device_id: str = "simulator"
+    boot_id: int = 1
+    nonce: bytes = field(default_factory=lambda: os.urandom(16))
+    key: bytes | None = None
+    ticket: bytes | None = None
+    profile: str | None = None
+    session: str | None = None
+    url: str | None = None
+    density: int = 0
+    cursor: CursorMode = CursorMode.NONE
+    capabilities: int = 0
+    """Bits of Capability wanted beyond COPY, which follows from the framebuffer."""
+    resume_token: bytes | None = None
+    resume_update: int = 0
+    report_draws: bool = False
+    hold: bool = False
+    """Everything drawn and presented stays pending until `Client.draw_done`."""
+
+    @classmethod
+    def for_panel(cls, panel: Panel, **rest: Any) -> ClientConfig:
+        """The configuration of a standard panel; `rest` are further fields."""
+        return replace(
+            cls(
+                width=panel.width,
+                height=panel.height,
+                pixel_format=panel.pixel_format,
+                big_endian=panel.big_endian,
+                framebuffer=panel.readable,
+                max_message=panel.max_message,
+                max_rect_width=panel.max_rect_width,
+                max_rect_area=panel.max_rect_area,
+                density=panel.density,
+            ),
+            **rest,
+        )
+
+
+class _Sink:
+    """What the callbacks reach. Apart from Client, so that a client is no part of a reference cycle."""
+
+    def __init__(self, device: Any) -> None:
+        self.device = device
+        self.events: list[Event] = []
+        self.failures: list[BaseException] = []
+        self.resize: Callable[[int, int], None] | None = None
+
+
+class Client:
+    """One connection of one device. Raises ClientError where the configuration is refused."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self.config = config
+        self.width, self.height = config.width, config.height
+        self._device = ffi.new("tilewire_device *")
+        self._sink = _Sink(self._device)
+        self._handle = ffi.new_handle(self._sink)
+        self._device.handle = self._handle
+        self._device.stored = config.pixel_format.stored
+        self._device.hold = config.hold
+        if config.report_draws:
+            self._device.on_draw = lib.on_draw
+        self._callbacks = _callbacks()
+        self._rest = b""
+        self._consumed = ffi.new("size_t *")
+        self._length = ffi.new("size_t *")
+        self._input = ffi.new("uint32_t *")
+        self._receive = ffi.new("uint8_t[]", config.max_message)
+        self._client = self._make()
+
+    # Set-up.
+
+    def _make(self) -> Any:
+        config = self.config
+        kept: list[Any] = []
+
+        def text(value: str | None) -> Any:
+            if value is None:
+                return ffi.NULL
+            kept.append(ffi.new("char[]", value.encode()))
+            return kept[-1]
+
+        def data(value: bytes | None) -> Any:
+            if value is None:
+                return ffi.NULL
+            kept.append(ffi.new("uint8_t[]", value))
+            return kept[-1]
+
+        c = ffi.new("tw_client_config *")
+        c.device_id, c.boot_id, c.nonce = text(config.device_id), config.boot_id, config.nonce
+        c.key, c.ticket, c.ticket_size = data(config.key), data(config.ticket), len(config.ticket or b"")
+        c.profile, c.session, c.url = text(config.profile), text(config.session), text(config.url)
+        c.width, c.height, c.density = config.width, config.height, config.density
+        c.pixel_format, c.big_endian, c.unreadable = config.pixel_format, config.big_endian, not config.readable
+        self._make_surface()
+        if config.framebuffer:
+            c.framebuffer, c.framebuffer_size, c.stride = self._surface, len(self._surface), self._stride
+        else:
+            c.strip, c.strip_size = self._surface, len(self._surface)
+        c.receive, c.receive_size = self._receive, len(self._receive)
+        c.max_rect_width, c.max_rect_area = config.max_rect_width, config.max_rect_area
+        c.cursor, c.capabilities = config.cursor, config.capabilities
+        c.resume_token, c.resume_update = data(config.resume_token), config.resume_update
+        c.callbacks, c.user, c.now_us = self._callbacks, self._device, lib.tilewire_device_now_us
+        size = lib.tw_client_size(c)
+        self._memory = ffi.new("uint8_t[]", size)
+        client = ffi.new("tw_client **")
+        _check(lib.tw_client_init(client, c, self._memory, size))
+        return client[0]
+
+    def _make_surface(self) -> None:
+        """The framebuffer, or the strip and the picture that a panel without framebuffer shows."""
+        row = self.width * self.config.pixel_format.stored
+        if self.config.framebuffer:
+            self._stride = row + self.config.padding
+            self._picture = self._surface = ffi.new("uint8_t[]", self._stride * self.height)
+        else:
+            self._stride = row
+            self._picture = ffi.new("uint8_t[]", row * self.height)
+            self._surface = ffi.new("uint8_t[]", row * self.config.strip_rows)
+            self._device.picture, self._device.stride = self._picture, row
+
+    def _resize(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self._make_surface()
+        lib.tw_client_surface(self._client, self._surface, len(self._surface), self._stride)
+
+    # The connection.
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes from the server. What the client cannot take yet (something is pending) is kept for it.
+
+        Look at `phase` and `error` afterwards. An exception that a callback raised is raised here.
+        """
+        if self._rest:
+            data = self._rest + bytes(data)
+        self._sink.resize = self._resize
+        with ffi.from_buffer(data) as view:
+            status = lib.tw_client_feed(self._client, view, len(view), self._consumed)
+        self._sink.resize = None
+        self._rest = b"" if status else bytes(data[self._consumed[0] :])
+        if self._sink.failures:
+            raise self._sink.failures.pop(0)
+
+    def output(self) -> bytes:
+        """The bytes that wait for the server; they count as sent."""
+        data = lib.tw_client_output(self._client, self._length)
+        out = bytes(ffi.buffer(data, self._length[0]))
+        lib.tw_client_sent(self._client, self._length[0])
+        return out
+
+    @property
+    def pending(self) -> bool:
+        """Whether decoding waits for `draw_done`."""
+        return bool(lib.tw_client_pending(self._client))
+
+    def draw_done(self) -> None:
+        """What was held is out: decoding goes on."""
+        lib.tw_client_draw_done(self._client)
+        self.feed(b"")
+
+    def tick(self, now_ms: int) -> None:
+        """Let the client ping and time out."""
+        lib.tw_client_tick(self._client, now_ms & 0xFFFF_FFFF)
+
+    def end(self) -> None:
+        """The stream has ended; `error` is TRUNCATED where it did inside a message or an update."""
+        lib.tw_client_end(self._client)
+
+    def close(self, code: Code = Code.NORMAL) -> None:
+        """Say goodbye."""
+        lib.tw_client_close(self._client, code)
+
+    @property
+    def phase(self) -> Phase:
+        """Where the connection stands."""
+        return Phase(lib.tw_client_phase(self._client))
+
+    @property
+    def error(self) -> Code | None:
+        """The first error; None: there is none, as after a goodbye of either side."""
+        status = lib.tw_client_error(self._client)
+        return Code(status) if status else None
+
+    @property
+    def shown(self) -> int:
+        """The last update that was shown whole, 0: none."""
+        return int(lib.tw_client_shown(self._client))
+
+    # What came.
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened, in order: messages of the server, Presented for END, Drawn. The caller may empty it."""
+        return self._sink.events
+
+    @property
+    def picture(self) -> memoryview:
+        """The panel's memory: rows of stored pixels, `stride` bytes apart. Not a copy."""
+        return memoryview(ffi.buffer(self._picture))
+
+    @property
+    def stride(self) -> int:
+        """Bytes from row to row of `picture`."""
+        return self._stride
+
+    @property
+    def framebuffer(self) -> bytes:
+        """The stored pixels without padding."""
+        row = self.width * self.config.pixel_format.stored
+        picture = self.picture
+        if self._stride == row:
+            return bytes(picture)
+        return b"".join(picture[y * self._stride : y * self._stride + row] for y in range(self.height))
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes of the client's own block."""
+        return len(self._memory)
+
+    @property
+    def draws(self) -> int:
+        """Rectangles and strips handed to the panel so far."""
+        return int(self._device.draws)
+
+    @property
+    def statistics(self) -> Statistics:
+        """What was received so far."""
+        whole = ffi.new("tw_statistics *")
+        lib.tw_client_statistics(self._client, whole)
+        messages: dict[str, int] = {}
+        by_type: dict[str, int] = {}
+        count, size = ffi.new("uint32_t *"), ffi.new("uint64_t *")
+        for type_, name in _COUNTED.items():
+            lib.tw_client_count(self._client, type_, count, size)
+            if count[0]:
+                messages[name], by_type[name] = count[0], size[0]
+        return Statistics(whole.bytes, whole.updates, whole.decode_us, messages, by_type)
+
+    # Input, each with the number by which the server names it; and wishes.
+
+    def pointer(self, x: int, y: int, buttons: int = 0) -> int:
+        """Where the pointer is and which buttons are down (bit 0 left, 1 middle, 2 right)."""
+        return self._numbered(lib.tw_client_pointer(self._client, x, y, buttons, self._input))
+
+    def wheel(self, dx: int, dy: int) -> int:
+        """The wheel turned; 120 a notch."""
+        return self._numbered(lib.tw_client_wheel(self._client, dx, dy, self._input))
+
+    def key(self, keysym: int, pressed: bool) -> int:
+        """A key went down or up."""
+        return self._numbered(lib.tw_client_key(self._client, keysym, pressed, self._input))
+
+    def text(self, text: str | bytes) -> int:
+        """Text to be typed, at most 1000 bytes of UTF-8; bytes are taken for that."""
+        data = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
+        return self._numbered(lib.tw_client_text(self._client, data, len(data), self._input))
+
+    def touch(self, fingers: Sequence[m.Finger]) -> int:
+        """All fingers that are on the panel now."""
+        given = ffi.new("tw_finger[]", [(f.finger, f.position.x, f.position.y) for f in fingers])
+        return self._numbered(lib.tw_client_touch(self._client, given, len(fingers), self._input))
+
+    def _numbered(self, status: int) -> int:
+        _check(status)
+        return int(self._input[0])
+
+    def set(self, fps: int, quality: int, adaptive: bool) -> None:
+        """Ask for a rate and a quality."""
+        wanted = ffi.new("tw_setting *", (fps, quality, adaptive))
+        _check(lib.tw_client_setting(self._client, wanted))
+
+    def view(self, mode: int, rotation: int, follow: bool, x: int, y: int) -> None:
+        """Ask for a view."""
+        _check(lib.tw_client_view(self._client, mode, rotation, follow, x, y))
+
+    def control(self, action: int, viewer: int = 0) -> None:
+        """Ask for control, release it, pass it on."""
+        _check(lib.tw_client_control(self._client, action, viewer))
+
+    def resize(self, width: int, height: int) -> None:
+        """Ask for another size of the panel."""
+        _check(lib.tw_client_resize(self._client, width, height))
+
+    def ping(self, stamp: int) -> None:
+        """Ask for a PONG."""
+        _check(lib.tw_client_ping(self._client, stamp))
+
+    def pause(self, paused: bool) -> None:
+        """The panel is off, or on again."""
+        _check(lib.tw_client_pause(self._client, paused))
+
+    def refresh(self) -> None:
+        """Ask for a whole repaint."""
+        _check(lib.tw_client_refresh(self._client))
+
+    def clipboard(self, total: int, offset: int, data: bytes) -> None:
+        """Send a chunk of clipboard text."""
+        _check(lib.tw_client_clipboard(self._client, total, offset, data, len(data)))
+
+
+_COUNTED: Final = {0: "OTHER", **{type_: cls.name for type_, cls in sorted(MESSAGES.items())}}
+
+
+def status_text(code: int) -> str:
+    """The C client's sentence for a code."""
+    text: bytes = ffi.string(lib.tw_status_text(code))
+    return text.decode()
+
+
+def _check(status: int) -> None:
+    if status:
+        raise ClientError(Code(status))
+
+
+def _callbacks() -> Any:
+    names = "welcome present goodbye notice setting view_state control_state resize bell input_echo clipboard pong"
+    callbacks = ffi.new("tw_callbacks *")
+    callbacks.draw = lib.tilewire_device_draw
+    for name in (*names.split(), "explanation"):
+        setattr(callbacks, name, getattr(lib, f"on_{name}"))
+    return callbacks
+
+
+def _sink(user: Any) -> _Sink:
+    sink: _Sink = ffi.from_handle(ffi.cast("tilewire_device *", user).handle)
+    return sink
+
+
+def _keep_failure(kind: Any, error: BaseException, traceback: Any) -> None:
+    """cffi's `onerror`: the exception is kept, and raised by the function that called into C."""
+    user = traceback.tb_frame.f_locals["user"]
+    _sink(user).failures.append(error.with_traceback(traceback))
+
+
+def _callback(function: Callable[..., Any]) -> Callable[..., Any]:
+    extern: Callable[..., Any] = ffi.def_extern(onerror=_keep_failure)(function)
+    return extern
+
+
+def _bytes(data: Any, length: int) -> bytes:
+    return bytes(ffi.buffer(data, length)) if length else b""
+
+
+@_callback
+def on_welcome(user: Any, w: Any) -> None:
+    resume = None
+    if w.token:
+        resume = m.ResumeOffer(token=_bytes(w.token, 16), lifetime_s=w.token_lifetime_s)
+    _sink(user).events.append(
+        m.Welcome(
+            session=_bytes(w.session, w.session_length).decode(),
+            size=m.Size(width=w.width, height=w.height),
+            role=w.role,
+            viewer=w.viewer,
+            settings=m.Settings(fps=w.setting.fps, quality=w.setting.quality, adaptive=w.setting.adaptive),
+            capabilities=w.capabilities,
+            resume=resume,
+            resumed=w.resumed,
+        )
+    )
+
+
+@_callback
+def on_draw(user: Any, x: int, y: int, width: int, height: int) -> None:
+    _sink(user).events.append(Drawn(Rect(x, y, width, height)))
+
+
+@_callback
+def on_present(user: Any, update: int, input: int) -> int:
+    sink = _sink(user)
+    sink.events.append(Presented(update, input))
+    held: int = lib.TW_DRAW_PENDING if sink.device.hold else lib.TW_DRAW_DONE
+    return held
+
+
+@_callback
+def on_goodbye(user: Any, code: int, text: Any, length: int) -> None:
+    _sink(user).events.append(m.Goodbye(code=code, text=_bytes(text, length).decode()))
+
+
+@_callback
+def on_notice(user: Any, code: int, text: Any, length: int) -> None:
+    _sink(user).events.append(m.Notice(code=code, text=_bytes(text, length).decode()))
+
+
+@_callback
+def on_setting(user: Any, s: Any) -> None:
+    _sink(user).events.append(m.Setting(fps=s.fps, quality=s.quality, adaptive=s.adaptive))
+
+
+@_callback
+def on_view_state(user: Any, v: Any) -> None:
+    _sink(user).events.append(
+        m.ViewState(
+            mode=v.mode,
+            rotation=v.rotation,
+            follow=v.follow,
+            session=m.Size(width=v.session_width, height=v.session_height),
+            window=Rect(v.x, v.y, v.width, v.height),
+        )
+    )
+
+
+@_callback
+def on_control_state(user: Any, role: int, holder: int) -> None:
+    _sink(user).events.append(m.ControlState(role=role, holder=holder))
+
+
+@_callback
+def on_resize(user: Any, width: int, height: int) -> None:
+    sink = _sink(user)
+    if sink.resize is not None:
+        sink.resize(width, height)
+    sink.events.append(m.Resize(width=width, height=height))
+
+
+@_callback
+def on_bell(user: Any) -> None:
+    _sink(user).events.append(m.Bell())
+
+
+@_callback
+def on_input_echo(user: Any, input: int) -> None:
+    _sink(user).events.append(m.InputEcho(input=input))
+
+
+@_callback
+def on_clipboard(user: Any, total: int, offset: int, data: Any, length: int) -> None:
+    _sink(user).events.append(m.Clipboard(total=total, offset=offset, data=_bytes(data, length)))
+
+
+@_callback
+def on_pong(user: Any, stamp: int) -> None:
+    _sink(user).events.append(m.Pong(stamp=stamp))
+
+
+@_callback
+def on_explanation(user: Any, e: Any) -> None:
+    raw = _bytes(e.operations, 2 * e.count)
+    _sink(user).events.append(
+        m.Explanation(
+            update=e.update,
+            encode_us=e.encode_us,
+            in_flight=e.in_flight,
+            bytes_per_s=e.bytes_per_s,
+            round_trip_us=e.round_trip_us,
+            operations=tuple(m.Explained(reason=raw[i], quality=raw[i + 1]) for i in range(0, len(raw), 2)),
+        )
+    )

@@ -1,0 +1,347 @@
+/* Feeds the client whatever a server could send. Three programs from one source:
+ *
+ *   clang -fsanitize=fuzzer,address,undefined -DTW_FUZZER ...   libFuzzer target
+ *   fuzz_feed < FILE                                            one input from stdin
+ *   fuzz_feed ROUNDS FILE...                                    each file, and ROUNDS seeded mutations of it
+ *
+ * An input is one byte of set-up, one of splitting, and the bytes of the server. What is asserted beyond the
+ * sanitizers' own checks: a call takes no more than it is given; memory beside the panel's rows is left alone; however
+ * the bytes are split, the same errors, events and pixels come of them; and what the client answers stays whole. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tilewire/tilewire.h"
+
+#define MAX_INPUT (1 << 16)
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            abort(); \
+        } \
+    } while (0)
+
+enum { WIDTH = 37, HEIGHT = 21, PADDING = 8, SENTINEL = 0xA5 };
+
+typedef struct device {
+    tw_client *client;
+    uint8_t *block, *pixels, *receive;
+    uint8_t picture[(WIDTH * 4 + PADDING) * HEIGHT]; /* in strip mode: what the panel shows */
+    size_t stride, pixels_size;
+    unsigned width, height, stored, hold;
+    int strips, resized;
+    uint32_t events; /* a hash of all that was reported */
+} device;
+
+/* The server's side of a handshake without proof; the last eight bytes are the capabilities. */
+static const uint8_t handshake[] = {0x97, 'T', 'W', '\n', 1, 1, 24, 0, 0x81, 1, 1, 0x82, 1, 1, 3, 16, 0, 1, 2,
+    3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0x10, 33, 1, 1, 's', 2, 4, 0, 4, 88, 2, 3, 1, 2, 4, 4, 1, 0,
+    0, 0, 5, 3, 30, 75, 1, 6, 8, 0, 0, 0, 0, 0, 0, 0, 0};
+
+static void note(device *seen, uint32_t what) {
+    seen->events = (seen->events ^ what) * 16777619U;
+}
+
+static void note_bytes(device *seen, const void *bytes, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        note(seen, ((const uint8_t *)bytes)[i]);
+    }
+}
+
+static tw_drawn on_draw(
+    void *user, unsigned x, unsigned y, unsigned width, unsigned height, const void *pixels) {
+    device *seen = (device *)user;
+    CHECK(width >= 1 && height >= 1 && x + width <= seen->width && y + height <= seen->height);
+    if (seen->strips && !seen->resized) {
+        for (unsigned row = 0; row < height; row++) {
+            memcpy(seen->picture + ((size_t)(y + row) * WIDTH + x) * seen->stored,
+                (const uint8_t *)pixels + (size_t)row * width * seen->stored, (size_t)width * seen->stored);
+        }
+    } else {
+        volatile uint8_t last = ((const uint8_t *)pixels)[width * seen->stored - 1];
+        (void)last;
+    }
+    return seen->hold ? TW_DRAW_PENDING : TW_DRAW_DONE;
+}
+
+static tw_drawn on_present(void *user, uint32_t update, uint32_t input) {
+    device *seen = (device *)user;
+    note(seen, update);
+    note(seen, input);
+    return seen->hold ? TW_DRAW_PENDING : TW_DRAW_DONE;
+}
+
+static void on_words(void *user, unsigned code, const char *text, size_t length) {
+    note((device *)user, code);
+    note_bytes((device *)user, text, length);
+}
+
+static void on_welcome(void *user, const tw_welcome *welcome) {
+    note_bytes((device *)user, welcome->session, welcome->session_length);
+    if (welcome->token != NULL) {
+        note_bytes((device *)user, welcome->token, TW_TOKEN_SIZE);
+    }
+}
+
+static void on_setting(void *user, const tw_setting *setting) {
+    note((device *)user, setting->fps << 16 | setting->quality << 8 | setting->adaptive);
+}
+
+static void on_view_state(void *user, const tw_view_state *view) {
+    note((device *)user, view->x + view->width * 5 + view->session_height * 7 + view->mode);
+}
+
+static void on_control_state(void *user, unsigned role, uint32_t holder) {
+    note((device *)user, role + holder);
+}
+
+/* The new panel gets memory of exactly its size, as long as that is modest. */
+static void on_resize(void *user, unsigned width, unsigned height) {
+    device *seen = (device *)user;
+    const size_t row = (size_t)width * seen->stored;
+    note(seen, width << 16 | height);
+    seen->resized = 1;
+    if (row * height > MAX_INPUT) {
+        return; /* the client has to notice that the old memory is too small */
+    }
+    free(seen->pixels);
+    seen->width = width;
+    seen->height = height;
+    seen->stride = row;
+    seen->pixels_size = seen->strips ? row : row * height;
+    seen->pixels = (uint8_t *)calloc(1, seen->pixels_size);
+    CHECK(seen->pixels != NULL);
+    tw_client_surface(seen->client, seen->pixels, seen->pixels_size, seen->stride);
+}
+
+static void on_bell(void *user) {
+    note((device *)user, 7);
+}
+
+static void on_input_echo(void *user, uint32_t input) {
+    note((device *)user, input);
+}
+
+static void on_clipboard(void *user, uint32_t total, uint32_t offset, const uint8_t *data, size_t length) {
+    CHECK(offset + length <= total);
+    note_bytes((device *)user, data, length);
+}
+
+static void on_pong(void *user, uint64_t stamp) {
+    note((device *)user, (uint32_t)stamp);
+}
+
+static void on_explanation(void *user, const tw_explanation *explanation) {
+    note_bytes((device *)user, explanation->operations, 2 * explanation->count);
+}
+
+static const tw_callbacks callbacks = {on_welcome, on_draw, on_present, on_words, on_words, on_setting,
+    on_view_state, on_control_state, on_resize, on_bell, on_input_echo, on_clipboard, on_pong,
+    on_explanation};
+
+static void *exactly(size_t size) {
+    void *memory = malloc(size);
+    CHECK(memory != NULL);
+    memset(memory, SENTINEL, size);
+    return memory;
+}
+
+static void start(device *seen, unsigned set_up) {
+    static const unsigned stored[] = {2, 4, 1, 1};
+    tw_client_config config;
+    const uint8_t key[TW_KEY_SIZE] = {0};
+    memset(seen, 0, sizeof *seen);
+    memset(&config, 0, sizeof config);
+    config.device_id = "fuzz";
+    config.key = set_up & 64 ? key : NULL;
+    config.width = seen->width = WIDTH;
+    config.height = seen->height = HEIGHT;
+    config.pixel_format = 1 + (set_up & 3);
+    config.big_endian = (set_up & 3) == 0 && (set_up & 4) != 0;
+    config.receive_size = set_up & 8 ? 1024 : 5000;
+    config.capabilities = 0xFA;
+    config.max_rect_area = set_up & 8 ? 400 : 0;
+    config.callbacks = &callbacks;
+    config.user = seen;
+    seen->strips = (set_up & 16) != 0;
+    seen->hold = set_up >> 7;
+    seen->stored = stored[set_up & 3];
+    seen->stride = (size_t)WIDTH * seen->stored + (seen->strips ? 0 : PADDING);
+    seen->pixels_size = seen->stride * (seen->strips ? 2 : HEIGHT);
+    config.receive = seen->receive = (uint8_t *)exactly(config.receive_size);
+    seen->pixels = (uint8_t *)exactly(seen->pixels_size);
+    if (seen->strips) {
+        config.strip = seen->pixels;
+        config.strip_size = seen->pixels_size;
+    } else {
+        config.framebuffer = seen->pixels;
+        config.framebuffer_size = seen->pixels_size;
+        config.stride = seen->stride;
+    }
+    seen->block = (uint8_t *)exactly(tw_client_size(&config));
+    CHECK(tw_client_init(&seen->client, &config, seen->block, tw_client_size(&config)) == TW_OK);
+}
+
+static void stop(device *seen) {
+    free(seen->block);
+    free(seen->pixels);
+    free(seen->receive);
+}
+
+/* Gives the client a piece in memory of its own, and waits for whatever it holds. */
+static tw_status feed(device *seen, const uint8_t *data, size_t length) {
+    uint8_t *piece = (uint8_t *)exactly(length != 0 ? length : 1);
+    size_t at = 0, waiting;
+    tw_status status;
+    memcpy(piece, data, length);
+    for (;;) {
+        size_t consumed;
+        status = tw_client_feed(seen->client, piece + at, length - at, &consumed);
+        CHECK(consumed <= length - at);
+        at += consumed;
+        if (!tw_client_pending(seen->client)) {
+            break;
+        }
+        CHECK(seen->hold && status == TW_OK);
+        tw_client_draw_done(seen->client);
+    }
+    CHECK(at == length || status != TW_OK);
+    (void)tw_client_output(seen->client, &waiting);
+    tw_client_sent(seen->client, waiting > 3 ? waiting - 3 : waiting);
+    free(piece);
+    return status;
+}
+
+static tw_status run(device *seen, unsigned set_up, unsigned split, const uint8_t *data, size_t size) {
+    uint8_t greeting[sizeof handshake];
+    tw_status status = TW_OK;
+    uint32_t input;
+    start(seen, set_up);
+    if (set_up & 32) {
+        memcpy(greeting, handshake, sizeof greeting);
+        /* All that was offered is in force; a device with a key refuses this greeting. */
+        greeting[sizeof greeting - 8] = seen->strips ? 0xFA : 0xFB;
+        status = feed(seen, greeting, sizeof greeting);
+        CHECK(status == (set_up & 64 ? TW_CODE_AUTH_REQUIRED : TW_OK));
+        if (status == TW_OK) {
+            CHECK(tw_client_pointer(seen->client, 1, 1, 0, &input) == TW_OK && input == 1);
+        }
+    }
+    /* After a GOODBYE nothing may come: what does is fed as well. */
+    for (size_t at = 0; at < size && (status == TW_OK || status == TW_CODE_CLOSED);) {
+        size_t length = split == 0 ? size : 1 + (split * (at + 1) * 2654435761U >> 16) % split;
+        if (length > size - at) {
+            length = size - at;
+        }
+        status = feed(seen, data + at, length);
+        at += length;
+    }
+    return tw_client_end(seen->client);
+}
+
+static void check_padding(const device *seen) {
+    for (size_t y = 0; !seen->strips && !seen->resized && y < HEIGHT; y++) {
+        for (size_t x = (size_t)WIDTH * seen->stored; x < seen->stride; x++) {
+            CHECK(seen->pixels[y * seen->stride + x] == SENTINEL);
+        }
+    }
+}
+
+static void one_input(const uint8_t *data, size_t size) {
+    static device whole, cut;
+    unsigned set_up, split;
+    tw_status status;
+    if (size < 2) {
+        return;
+    }
+    set_up = data[0];
+    split = data[1];
+    status = run(&whole, set_up & 0x7F, 0, data + 2, size - 2);
+    CHECK(status == run(&cut, set_up, 1 + split, data + 2, size - 2));
+    CHECK(whole.events == cut.events);
+    check_padding(&whole);
+    check_padding(&cut);
+    if (tw_client_error(whole.client) == TW_OK) { /* an error leaves the picture as it happens to be */
+        CHECK(memcmp(whole.picture, cut.picture, sizeof whole.picture) == 0);
+        CHECK(whole.pixels_size == cut.pixels_size);
+        CHECK(whole.strips || memcmp(whole.pixels, cut.pixels, whole.pixels_size) == 0);
+    }
+    stop(&whole);
+    stop(&cut);
+}
+
+#ifdef TW_FUZZER
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    one_input(data, size);
+    return 0;
+}
+
+#else
+
+static uint32_t random_state;
+
+static uint32_t drawn(uint32_t below) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 17;
+    random_state ^= random_state << 5;
+    return random_state % below;
+}
+
+/* One to four small damages. */
+static size_t mutated(uint8_t *out, const uint8_t *data, size_t size) {
+    memcpy(out, data, size);
+    for (uint32_t i = 1 + drawn(4); i != 0 && size != 0; i--) {
+        const size_t at = drawn((uint32_t)size);
+        switch (drawn(5)) {
+        case 0: out[at] = (uint8_t)drawn(256); break;
+        case 1: out[at] ^= (uint8_t)(1U << drawn(8)); break;
+        case 2: out[at] = (uint8_t)(drawn(2) ? 0xFF : 0); break;
+        case 3:
+            memmove(out + at, out + at + 1, size - at - 1);
+            size--;
+            break;
+        default: /* a piece of it again, elsewhere */
+            if (size < MAX_INPUT - 16) {
+                const size_t length = 1 + drawn(size - at < 16 ? (uint32_t)(size - at) : 16);
+                memmove(out + at + length, out + at, size - at);
+                size += length;
+            }
+            break;
+        }
+    }
+    return size;
+}
+
+static size_t read_all(FILE *file, uint8_t *data) {
+    const size_t size = fread(data, 1, MAX_INPUT, file);
+    (void)fclose(file);
+    return size;
+}
+
+int main(int count, char **words) {
+    static uint8_t data[MAX_INPUT], changed[MAX_INPUT];
+    unsigned long rounds;
+    if (count < 2) {
+        one_input(data, read_all(stdin, data));
+        return 0;
+    }
+    rounds = strtoul(words[1], NULL, 10);
+    random_state = 1;
+    for (int i = 2; i < count; i++) {
+        FILE *file = fopen(words[i], "rb");
+        size_t size;
+        CHECK(file != NULL);
+        size = read_all(file, data);
+        one_input(data, size);
+        for (unsigned long round = 0; round < rounds; round++) {
+            one_input(changed, mutated(changed, data, size));
+        }
+    }
+    return 0;
+}
+
+#endif

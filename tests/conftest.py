@@ -1,0 +1,27 @@
+"""What all tests share."""
+
+from collections.abc import Generator
+
+import pytest
+
+
+def _not_in_silence(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """A skip becomes a failure: what could not be installed fails with a sentence."""
+    if report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"nothing is skipped in silence here ({reason})"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _not_in_silence(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _not_in_silence(report)
+    return report

@@ -1,0 +1,1 @@
+"""Set-up, generators, and what demo and benchmarks share."""

@@ -1,0 +1,46 @@
+"""A tilewire server as a process of its own, for the demo and the benchmarks."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+START_S: Final = 30.0
+LOOK_S: Final = 0.02
+
+
+class ServedError(Exception):
+    """The server did not start; the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where it listens, and its process id."""
+
+    address: str
+    pid: int
+
+
+@contextmanager
+def served(arguments: Sequence[str], log_path: Path) -> Iterator[Served]:
+    """Run `tilewire` with these arguments inside the block, its output in `log_path`. Raises ServedError."""
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen([sys.executable, "-m", "tilewire.server.cli", *arguments], stdout=log, stderr=log) as process,
+    ):
+        try:
+            deadline = time.monotonic() + START_S
+            while (found := re.search(r"devices connect to (\S+)\n", log_path.read_text())) is None:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise ServedError(f"the server did not start; {log_path} ends: {log_path.read_text()[-600:]}")
+                time.sleep(LOOK_S)
+            yield Served(found[1], process.pid)
+        finally:
+            process.terminate()
