@@ -1,14 +1,15 @@
 # make setup   install what is missing, build        make demo   Chromium on a device, once, for real
 # make test    setup, lint and every test            make lint   formatters, type checker, C warnings, clang-tidy
+# make sizes   the C client on a Cortex-M4: code, constants, memory
 # Every target may be run again; ARGS goes to pytest: make test-server ARGS='-k shadow -x'
 
 SHELL = /bin/bash
 PYTEST = .venv/bin/python -m pytest
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-house lint format lock bench clean
+.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-house lint format lock bench sizes clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 3
+	@sed -n 's/^# //p' Makefile | head -n 4
 
 setup:
 	@tools/setup.sh
@@ -36,7 +37,11 @@ lock:
 	@tools/lock.sh
 
 bench: setup
+	@tools/setup.sh bench
 	@.venv/bin/python -m bench $(ARGS)
+
+sizes: setup
+	@.venv/bin/python -m tools.sizes
 
 clean:
 	rm -rf .venv build demo bench/out dist .hypothesis

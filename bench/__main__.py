@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import small
+from bench import bytes as on_the_wire
+from bench import codec, small
 
 BENCHMARKS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "bytes": (on_the_wire.main, "bytes on the wire, beside what a user would pick instead"),
+    "codec": (codec.main, "the tile codec by itself: bytes, speed, instructions"),
     "small": (small.main, "small updates: latency, bytes, an idle screen"),
 }
 

@@ -8,8 +8,10 @@ from typing import Final
 
 from tilewire.protocol import constants as c
 from tilewire.protocol import messages as m
+from tilewire.protocol.codec_start import START
 from tilewire.protocol.errors import Code, NoticeCode
 from tilewire.protocol.panels import PANELS
+from tilewire.protocol.reference_codec import CONTEXTS, FAMILIES, MODEL_KIB, Family, Sizes
 from tilewire.protocol.states import TRANSITIONS, State, Step
 from tilewire.protocol.wire import MESSAGES, FieldList, FieldSpec, Message, Record, Sender
 
@@ -84,6 +86,32 @@ def c_header() -> str:
     lines.append("#define TW_CODES(X) \\")
     lines += [f"    {entry} \\" for entry in codes[:-1]] + [f"    {codes[-1]}", ""]
     lines += ["#endif", ""]
+    return "\n".join(lines)
+
+
+def _hex_rows(values: Iterable[int], form: str, per_row: int) -> Iterator[str]:
+    """`values` in `form`, a space between, `per_row` on a line."""
+    texts = [form.format(value) for value in values]
+    return (" ".join(texts[at : at + per_row]) for at in range(0, len(texts), per_row))
+
+
+def c_codec_start() -> str:
+    """`tw_codec_start.c`: the start state of the tile codec's model, in flash."""
+    lines = [
+        f"/* {NOTE} */",
+        '#include "tw_codec_model.h"',
+        "",
+        '#include "tilewire/tw_config.h"',
+        "",
+        "#if TW_WITH_CODEC",
+        "",
+        "/* clang-format off */",
+        "const tw_codec_prob tw_codec_start[TW_P_COUNT] = {",
+    ]
+    for family in FAMILIES.values():
+        values = START[family.begin : family.begin + family.size]
+        lines += [f"    /* {family.name} */", *(f"    {row}" for row in _hex_rows(values, "0x{:04X},", 12))]
+    lines += ["};", "/* clang-format on */", "", "#endif", ""]
     return "\n".join(lines)
 
 
@@ -259,6 +287,32 @@ def panels_table() -> str:
     return _table([*head, "model KiB", "cache", "stands for"], rows)
 
 
+def codec_contexts_table() -> str:
+    """The families of probabilities of the tile codec."""
+    rows = [[f.name, str(f.begin), str(f.size), f.index] for f in FAMILIES.values()]
+    rows.append(["all", "", str(CONTEXTS), ""])
+    return _table(["family", "begins", "size", "which one"], rows)
+
+
+def codec_sizes_table() -> str:
+    """The tables of each class of model."""
+    rows = [
+        [str(kib), str(sizes.colours), str(sizes.near), str(sizes.slots)]
+        for kib, sizes in ((kib, Sizes(kib)) for kib in MODEL_KIB)
+    ]
+    return _table(["model KiB", "colours", "near", "slots"], rows)
+
+
+def codec_start_table() -> str:
+    """The start state, by family."""
+
+    def part(family: Family) -> str:
+        values = START[family.begin : family.begin + family.size]
+        return "\n".join([f"{family.name}, from {family.begin}", *_hex_rows(values, "{:04X}", 16)])
+
+    return "```text\n" + "\n\n".join(part(family) for family in FAMILIES.values()) + "\n```"
+
+
 def states_table() -> str:
     """Every transition."""
     order = {state: index for index, state in enumerate(State)}
@@ -300,6 +354,9 @@ def spec_sections() -> dict[str, str]:
         "notices": notices_table(),
         "limits": limits_table(),
         "panels": panels_table(),
+        "codec-contexts": codec_contexts_table(),
+        "codec-sizes": codec_sizes_table(),
+        "codec-start": codec_start_table(),
         "states": states_table(),
         "diagram": states_diagram(),
     }

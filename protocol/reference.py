@@ -1,18 +1,25 @@
 """The reference decoder: slow, obvious, and the oracle for every other one.
 
-It takes the events of a `Connection` and keeps the framebuffer as a list of pixel values. What it does not decode yet
-(the tile codec, DEFLATE, JPEG) it refuses with NOT_OFFERED, as a client must that did not offer them.
+It takes the events of a `Connection` and keeps the framebuffer as a list of pixel values. That an operation was offered
+and fits what was offered has been checked by then (`rules`).
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
+from typing import Final
 
 from tilewire.protocol import messages as m
+from tilewire.protocol import reference_codec, reference_jpeg
 from tilewire.protocol.constants import MAX_PALETTE, PixelFormat
 from tilewire.protocol.errors import Code, RemoteProtocolError
 from tilewire.protocol.geometry import Rect
+from tilewire.protocol.rules import RESET
 from tilewire.protocol.wire import Message, Varint
+
+MAX_DEFLATE_BITS: Final = 15
+"""Of the window that deflate can have."""
 
 
 def _bad(text: str) -> RemoteProtocolError:
@@ -20,15 +27,32 @@ def _bad(text: str) -> RemoteProtocolError:
 
 
 class Framebuffer:
-    """A panel's pixels as values, and the cache slots.
+    """A panel's pixels as values, the cache slots, and the codec's model.
 
-    `pixels[y * width + x]` is the value of one pixel in `pixel_format` (XRGB8888: the low 24 bits).
+    `pixels[y * width + x]` is the value of one pixel in `pixel_format` (XRGB8888: the low 24 bits). `model_kib` and
+    `deflate_bits` are what the device offered.
     """
 
-    def __init__(self, width: int, height: int, pixel_format: PixelFormat) -> None:
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        pixel_format: PixelFormat,
+        model_kib: int = 0,
+        deflate_bits: int = MAX_DEFLATE_BITS,
+    ) -> None:
         self.width, self.height, self.format = width, height, pixel_format
+        self.model_kib, self.deflate_bits = model_kib, deflate_bits
         self.pixels = [0] * (width * height)
         self.slots: dict[int, tuple[int, int, list[int]]] = {}
+        self.model: reference_codec.Model | None = None
+        """None before the first reset."""
+
+    @classmethod
+    def of(cls, hello: m.Hello) -> Framebuffer:
+        """That of the device which says this."""
+        panel, pixel_format = hello.panel, PixelFormat(hello.pixel_format)
+        return cls(panel.width, panel.height, pixel_format, hello.model_kib, hello.deflate_bits)
 
     def resize(self, width: int, height: int) -> None:
         """The panel has another size; nothing of the old picture is kept."""
@@ -38,7 +62,7 @@ class Framebuffer:
     def apply(self, message: Message) -> None:
         """Carry out one drawing operation, RESIZE, or nothing for any other message.
 
-        Raises RemoteProtocolError (BAD_PAYLOAD, NOT_OFFERED); the framebuffer is then as it was.
+        Raises RemoteProtocolError (BAD_PAYLOAD, NOT_OFFERED); the pixels are then as they were.
         """
         if isinstance(message, m.Resize):
             self.resize(message.width, message.height)
@@ -56,8 +80,12 @@ class Framebuffer:
         elif isinstance(message, m.CacheDraw):
             width, height, pixels = self.slots[message.slot]
             self._put(Rect(message.position.x, message.position.y, width, height), pixels)
-        elif message.drawing:
-            raise RemoteProtocolError(Code.NOT_OFFERED, f"{message.name} is not decoded here")
+        elif isinstance(message, m.Codec):
+            self._put(message.rect, self._codec(message))
+        elif isinstance(message, m.Deflate):
+            self._put(message.rect, self._deflate(message))
+        elif isinstance(message, m.Jpeg):
+            self._put(message.rect, self._jpeg(message))
 
     def read(self, rect: Rect) -> list[int]:
         """The pixels of a rectangle, row by row."""
@@ -103,6 +131,52 @@ class Framebuffer:
                 raise _bad(f"index {index} in a palette of {count}")
             out.append(colours[index])
         return out
+
+    def _codec(self, message: m.Codec) -> list[int]:
+        if message.epoch & RESET:
+            if not self.model_kib:
+                raise RemoteProtocolError(Code.NOT_OFFERED, "CODEC: no model memory was offered")
+            self.model = reference_codec.Model(self.model_kib, self.format)
+        if self.model is None:
+            raise RemoteProtocolError(Code.BAD_VALUE, "CODEC before the first reset")
+        return reference_codec.decode(self.model, message.payload, message.rect.width, message.rect.height)
+
+    def _deflate(self, message: m.Deflate) -> list[int]:
+        if not self.deflate_bits:
+            raise RemoteProtocolError(Code.NOT_OFFERED, "DEFLATE was not offered")
+        area = message.rect.area
+        if message.inner == m.Raw.type:
+            return self._packed(inflate(message.payload, self.deflate_bits, area * self.format.packed))
+        bound = 1 + MAX_PALETTE * self.format.packed + area
+        return self._palette(message.rect, inflate(message.payload, self.deflate_bits, bound))
+
+    def _jpeg(self, message: m.Jpeg) -> list[int]:
+        width, height = message.rect.width, message.rect.height
+        colours = reference_jpeg.decode(message.payload, message.quality, message.sampling, width, height)
+        return [reference_jpeg.convert(colour, self.format) for colour in colours]
+
+
+def inflate(stream: bytes, window_bits: int, bound: int) -> bytes:
+    """A whole raw deflate stream of at most `bound` bytes. Raises RemoteProtocolError (BAD_PAYLOAD)."""
+    # One byte in, one byte out: zlib knows no distance beyond its window then, where it would otherwise take one that
+    # stays within the bytes of the same call.
+    inflater = zlib.decompressobj(-window_bits)
+    out = bytearray()
+    try:
+        for at in range(len(stream)):
+            if inflater.eof:
+                raise _bad("DEFLATE: bytes after the stream")
+            part = inflater.decompress(stream[at : at + 1], 1)
+            while part:
+                out += part
+                if len(out) > bound:
+                    raise _bad(f"DEFLATE: more than {bound} bytes")
+                part = inflater.decompress(inflater.unconsumed_tail, 1)
+    except zlib.error as error:
+        raise _bad(f"DEFLATE: {error}") from None
+    if not inflater.eof:
+        raise _bad("DEFLATE: no end of the stream")
+    return bytes(out)
 
 
 def index_bits(count: int) -> int:

@@ -153,7 +153,7 @@ class Exchange:
     def __init__(self, name: str, about: str, offer: m.Hello, key: bytes | None = None) -> None:
         self.name, self.about, self.offer, self.key = name, about, offer, key
         self.ends = {CLIENT: Connection(CLIENT), SERVER: Connection(SERVER)}
-        self.screen = Framebuffer(offer.panel.width, offer.panel.height, PixelFormat(offer.pixel_format))
+        self.screen = Framebuffer.of(offer)
         self.steps: list[Json] = []
         self.error: Json | None = None
 
@@ -903,9 +903,10 @@ Case = tuple[str, Sender, list[Message], Message | bytes, Code]
 """Name, who breaks the rule, messages of that sender before, the one that breaks it, the code due."""
 
 
-def _cases(folder: str, about: str, offer: m.Hello, cases: Iterable[Case]) -> list[Exchange]:
+def each_refused(folder: str, about: str, offer: m.Hello, broken: Iterable[Case]) -> list[Exchange]:
+    """An exchange for each case."""
     made = []
-    for name, sender, before, bad, code in cases:
+    for name, sender, before, bad, code in broken:
         x = Exchange(f"{folder}/{name}", about, offer).open()
         if before:
             x.say(sender, *before)
@@ -939,11 +940,11 @@ def _wrong_states() -> list[Exchange]:
         ("after-goodbye-client", CLIENT, [goodbye], b"\x00", Code.BAD_STATE),
         ("goodbye-twice", SERVER, [goodbye], goodbye, Code.BAD_STATE),
     ]
-    return _cases("state", "a message where it may not come", offer, cases)
+    return each_refused("state", "a message where it may not come", offer, cases)
 
 
 def _broken_framing() -> list[Exchange]:
-    made = _cases(
+    made = each_refused(
         "framing",
         "a message that is refused whatever it says",
         hello(),
@@ -970,7 +971,7 @@ def _broken_framing() -> list[Exchange]:
         ],
     )
     offer = hello(max_message=65536)
-    made += _cases(
+    made += each_refused(
         "framing",
         "one above what was offered",
         offer,
@@ -1021,9 +1022,9 @@ def _wrong_updates() -> list[Exchange]:
         ("copy-source-outside", *bad(m.Copy(rect=Rect(0, 0, 10, 6), source=Point(31, 0)))),
         ("copy-source-below", *bad(m.Copy(rect=Rect(0, 0, 10, 6), source=Point(0, 15)))),
     ]
-    made = _cases("update", "coordinates, sizes and numbers of an update", wide, cases)
+    made = each_refused("update", "coordinates, sizes and numbers of an update", wide, cases)
     payloads = _bad_palettes()
-    made += _cases(
+    made += each_refused(
         "payload",
         "a palette that cannot be decoded",
         hello(),
@@ -1084,7 +1085,7 @@ def _not_offered() -> list[Exchange]:
     told = m.Explanation(update=1, encode_us=0, in_flight=0, bytes_per_s=0, round_trip_us=0)
     store, draw = m.CacheStore(slot=0, rect=rect), m.CacheDraw(slot=0, position=Point(0, 0))
     due = Code.NOT_OFFERED
-    made = _cases(
+    made = each_refused(
         "not-offered",
         "this device offers as little as it may",
         hello(),
@@ -1114,7 +1115,7 @@ def _not_offered() -> list[Exchange]:
     )
     wide = Rect(0, 0, 17, 1)
     due = Code.NOT_OFFERED
-    made += _cases(
+    made += each_refused(
         "not-offered",
         "more than was offered",
         m.Hello(**{s.name: getattr(offer, s.name) for s in m.Hello.layout} | {"panel": m.Size(width=40, height=8)}),
@@ -1183,7 +1184,7 @@ def _wrong_numbers() -> list[Exchange]:
         ("chunk-empty", CLIENT, [], chunk(2, 0, b""), bad),
         ("clipboard-too-long", CLIENT, [], _raw_message(0x06, "81801000" + "00"), bad),
     ]
-    made = _cases("number", "what does not follow what was before", offer, cases)
+    made = each_refused("number", "what does not follow what was before", offer, cases)
     for name, update, count, open_ in (
         ("ack-of-the-next", 2, 1, False),
         ("ack-of-one-not-ended", 1, 0, True),
@@ -1230,13 +1231,13 @@ def _caches() -> list[Exchange]:
         ("draw-below", SERVER, [BEGIN, store], m.CacheDraw(slot=0, position=Point(0, 6)), Code.BAD_VALUE),
         ("slot-8192", SERVER, [BEGIN], _raw_message(0x45, "8040000000"), Code.BAD_VALUE),
     ]
-    made += _cases("cache", "a cache of 200 slots of 64 bytes", offer, cases)
+    made += each_refused("cache", "a cache of 200 slots of 64 bytes", offer, cases)
     x = Exchange("cache/copy-not-in-force", "no cache where WELCOME leaves out COPY", offer).open(capabilities=0)
     made.append(x.server(BEGIN).refused(SERVER, store, Code.NOT_OFFERED))
     return made
 
 
-def _refusal(action: Callable[[], object]) -> Code | None:
+def refusal_of(action: Callable[[], object]) -> Code | None:
     """The code with which `action` refuses what it was given."""
     try:
         action()
@@ -1318,7 +1319,7 @@ def _messages() -> list[Json]:
         )
     for name, type_, body, code in _bad_messages():
         data = bytes.fromhex(body)
-        seen = _refusal(partial(MESSAGES[type_].decode, memoryview(data)))
+        seen = refusal_of(partial(MESSAGES[type_].decode, memoryview(data)))
         assert seen is code, f"{name}: {seen} where {code.name} is due"
         made.append(
             {
@@ -1429,7 +1430,7 @@ def _tile(
     screen = Framebuffer(width, height, fmt)
     message = {"RAW": m.Raw, "PALETTE": m.Palette}[encoding]
     tile = message(rect=Rect(0, 0, width, height), payload=payload)
-    seen = _refusal(lambda: screen.apply(tile))
+    seen = refusal_of(lambda: screen.apply(tile))
     assert seen is code, f"{name}: {seen} where {code} is due"
     if code is not None:
         return out | {"error": code.name}
@@ -1514,17 +1515,21 @@ ABOUT_TILES: Final = (
 )
 
 
-def _text(about: str, vectors: list[Json]) -> str:
+LISTS: Final = {"exchange", "tiles"}
+"""What in a vector stands on several lines."""
+
+
+def as_text(about: str, vectors: list[Json]) -> str:
     """JSON with a line for each step or short vector, so that a change shows where it is."""
     parts = [f'{{"version": {c.VERSION}, "about": {json.dumps(about)}, "vectors": [']
     for number, vector in enumerate(vectors):
         comma = "," if number + 1 < len(vectors) else ""
-        if "exchange" not in vector:
+        if not vector.keys() & LISTS:
             parts.append(f"{json.dumps(vector)}{comma}")
             continue
         fields = [
             f'  "{name}": [\n' + ",\n".join(f"    {json.dumps(step)}" for step in value) + "\n  ]"
-            if name == "exchange"
+            if name in LISTS
             else f'  "{name}": {json.dumps(value)}'
             for name, value in vector.items()
         ]
@@ -1533,7 +1538,8 @@ def _text(about: str, vectors: list[Json]) -> str:
     return "\n".join(parts)
 
 
-def _unique(vectors: list[Json]) -> list[Json]:
+def unique(vectors: list[Json]) -> list[Json]:
+    """The same; their names must differ."""
     names = [vector["name"] for vector in vectors]
     assert len(set(names)) == len(names), sorted(name for name in names if names.count(name) > 1)
     return vectors
@@ -1549,11 +1555,11 @@ _EXCHANGES: Final[dict[str, Callable[[], list[Exchange]]]] = {
 
 
 def vector_files() -> dict[str, str]:
-    """Every vector file by its name."""
+    """Every vector file by its name, but for those of vectors_encoded.py."""
     made = {
-        name: _text(ABOUT_EXCHANGES, _unique([exchange.vector() for exchange in build()]))
+        name: as_text(ABOUT_EXCHANGES, unique([exchange.vector() for exchange in build()]))
         for name, build in _EXCHANGES.items()
     }
-    made["messages.json"] = _text(ABOUT_MESSAGES, _unique(_messages()))
-    made["tiles.json"] = _text(ABOUT_TILES, _unique(_tiles()))
+    made["messages.json"] = as_text(ABOUT_MESSAGES, unique(_messages()))
+    made["tiles.json"] = as_text(ABOUT_TILES, unique(_tiles()))
     return made

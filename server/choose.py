@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from tilewire.protocol import Reason
+from tilewire.protocol.constants import MAX_PALETTE
 from tilewire.server.pixels import TileStats
+
+PHOTO_MIN_PIXELS: Final = 512
+"""Fewer are not worth the detour over an inexact picture."""
+PHOTO_FLATNESS: Final = 0.35
+"""Photographs have fewer equal neighbours than this share; text on any ground has more."""
+PHOTO_SMOOTHNESS: Final = 0.5
+"""Most steps of a photograph are small; most steps of text are not."""
 
 
 class Encoding(Enum):
@@ -15,6 +24,9 @@ class Encoding(Enum):
     FILL = "fill"
     PALETTE = "palette"
     RAW = "raw"
+    CODEC = "codec"
+    DEFLATE = "deflate"
+    JPEG = "jpeg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +37,39 @@ class Choice:
     why: Reason
 
 
-def choose(stats: TileStats) -> Choice:
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a device decodes beyond what all do, and whether lossy pixels are welcome at the moment."""
+
+    codec: bool = False
+    deflate: bool = False
+    jpeg: bool = False
+
+
+PLAIN: Final = Abilities()
+"""What every device decodes, and no more."""
+
+
+def photographic(stats: TileStats) -> bool:
+    """Whether JPEG would show less than it saves."""
+    return (
+        stats.colours > MAX_PALETTE
+        and stats.pixels >= PHOTO_MIN_PIXELS
+        and stats.flatness < PHOTO_FLATNESS
+        and stats.smoothness > PHOTO_SMOOTHNESS
+    )
+
+
+def choose(stats: TileStats, can: Abilities = PLAIN) -> Choice:
     """The encoding of a rectangle with these statistics."""
     if stats.colours == 1:
         return Choice(Encoding.FILL, Reason.ONE_COLOUR)
-    if stats.palette_bytes is not None and stats.palette_bytes < stats.raw_bytes:
-        return Choice(Encoding.PALETTE, Reason.FEW_COLOURS)
-    return Choice(Encoding.RAW, Reason.MANY_COLOURS)
+    if can.jpeg and photographic(stats):
+        return Choice(Encoding.JPEG, Reason.PHOTOGRAPH)
+    if can.codec:
+        return Choice(Encoding.CODEC, Reason.TEXT if stats.colours <= MAX_PALETTE else Reason.MANY_COLOURS)
+    few = stats.palette_bytes is not None and stats.palette_bytes < stats.raw_bytes
+    why = Reason.FEW_COLOURS if few else Reason.MANY_COLOURS
+    if can.deflate:
+        return Choice(Encoding.DEFLATE, why)
+    return Choice(Encoding.PALETTE if few else Encoding.RAW, why)

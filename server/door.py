@@ -15,7 +15,16 @@ from tilewire.protocol import messages as m
 from tilewire.protocol.constants import HELLO_TIMEOUT_S
 from tilewire.server.errors import ServerError
 from tilewire.server.handshake import Credentials, shake_hands
-from tilewire.server.transport import FAREWELL_S, Gone, NotOurs, Transport, WebRules, describe, open_transport
+from tilewire.server.transport import (
+    FAREWELL_S,
+    Gone,
+    NotOurs,
+    Transport,
+    WebRules,
+    describe,
+    open_transport,
+    printable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +107,9 @@ async def _answer(stream: trio.SocketStream, credentials: Credentials, rules: We
         log.info("%s: %s", peer, _sentence(group))
     except* OSError as group:
         log.warning("%s: %s", peer, _sentence(group))
+    except* Exception:
+        # Of a library that the peer found a hole in: it is not to take the other connections along.
+        log.exception("%s: an error of this server", peer)
 
 
 def _sentence(group: BaseExceptionGroup[BaseException]) -> str:
@@ -121,7 +133,7 @@ async def _converse(transport: Transport, credentials: Credentials, serve: Serve
     except Exception:
         log.exception("%s: an error of this server", transport.peer)
         code, text = Code.INTERNAL, Code.INTERNAL.text
-    log.info("%s: closed: %s: %s", transport.peer, code.name, text)
+    log.info("%s: closed: %s: %s", transport.peer, code.name, printable(text))
     if code is not Code.NOT_TILEWIRE and transport.clean:
         with trio.move_on_after(FAREWELL_S):
             try:

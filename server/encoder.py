@@ -6,17 +6,25 @@ frames, so a slow device skips states and never lags behind them.
 
 from __future__ import annotations
 
+import math
+import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from tilewire.protocol import Capability, PixelFormat, Point, Reason, Rect
 from tilewire.protocol import messages as m
+from tilewire.protocol.constants import MAX_SIDE
 from tilewire.protocol.geometry import bounding, subtract
 from tilewire.protocol.wire import Message
-from tilewire.server.choose import Choice, Encoding, choose
+from tilewire.server.cache import TileCache, draw, tile_side
+from tilewire.server.choose import PHOTO_MIN_PIXELS, Abilities, Choice, Encoding, choose
+from tilewire.server.codec import TileCodec, Variant
+from tilewire.server.jpeg import JpegEncoder
 from tilewire.server.motion import MoveFinder
 from tilewire.server.pixels import (
+    RECT_COST,
     Screen,
     Shadow,
     Surface,
@@ -32,6 +40,17 @@ TILE: Final = Rect(0, 0, 64, 32)
 MOVE_MIN_AREA: Final = 4096
 """Below this, a search for moved pixels costs more than it can save."""
 RECT_BYTES: Final = 6
+CODEC_RECT_COST: Final = 1500
+"""Unchanged pixels that are sent rather than one rectangle more: most are flat, and a hundredth of a bit each."""
+REST_PIXELS: Final = 16384
+"""Up to so many pixels the codec's thorough variant takes less than a millisecond or two, here and there."""
+CACHE_MIN_RUNS: Final = 32
+"""A tile of fewer runs of one colour costs the codec little more than a slot costs."""
+REFINE_AFTER_S: Final = 0.5
+MAX_LOSSY: Final = 64
+"""Places that rest on their own; beyond, the oldest are joined."""
+REFINE_PIXELS: Final = 65536
+"""Of one refining update: a change that comes meanwhile does not wait long."""
 MAX_DAMAGE: Final = 64
 """Rectangles kept until the next update; beyond, they are joined."""
 
@@ -94,6 +113,17 @@ class Encoder:
         self._format = PixelFormat(hello.pixel_format)
         self._may_copy = bool(capabilities & Capability.COPY)
         self._moves = MoveFinder()
+        self._jpeg = JpegEncoder.for_offer(hello.jpeg)
+        self._codec: TileCodec | None = None
+        if hello.model_kib:
+            width = min(hello.max_rect.width, MAX_SIDE)
+            self._codec = TileCodec(hello.model_kib, self._format, width)
+        self._rect_cost = RECT_COST if self._codec is None else CODEC_RECT_COST
+        side = tile_side(hello.cache, self._format) if self._may_copy else 0
+        self._cache: TileCache | None = None
+        if side and hello.cache is not None:
+            self._cache = TileCache(hello.cache.slots, side)
+        self.quality = 75
         self.resize(hello.panel.width, hello.panel.height)
 
     def resize(self, width: int, height: int) -> None:
@@ -101,136 +131,312 @@ class Encoder:
         self.panel = Rect(0, 0, width, height)
         self.now = Surface(width, height, self._format)
         self.shadow = Shadow(width, height, self._format)
+        self._true = self.now
+        if self._jpeg is not None and self._format is not PixelFormat.XRGB8888:
+            # JPEG is made from all the bits that the screen has.
+            self._true = Surface(width, height, PixelFormat.XRGB8888)
+        self._lossy: deque[tuple[float, Rect]] = deque()
 
     def forget(self) -> None:
-        """Nothing on the device is known any more."""
+        """Nothing on the device is known any more: not its pixels, not its slots, not its model."""
         self.shadow.set_unknown(self.panel)
+        if self._codec is not None:
+            self._codec.reset()
+        if self._cache is not None:
+            self._cache.forget()
 
     def convert(self, screen: Screen, view: View, damage: Iterable[Rect]) -> None:
         """Bring the damaged parts of the panel's picture up to date with the screen."""
+        surfaces = [self.now] if self._true is self.now else [self.now, self._true]
         for rect in damage:
             source = view.to_session(rect)
-            if source is None:
-                self.now.fill(rect)
-                continue
-            shown = view.to_panel(source)
-            assert shown is not None
-            for border in subtract(rect, shown):
-                self.now.fill(border)
-            self.now.convert(screen, source, Point(shown.x, shown.y))
+            shown = view.to_panel(source) if source is not None else None
+            for surface in surfaces:
+                if source is None or shown is None:
+                    surface.fill(rect)
+                    continue
+                for border in subtract(rect, shown):
+                    surface.fill(border)
+                surface.convert(screen, source, Point(shown.x, shown.y))
 
-    def build(self, damage: list[Rect], pan: tuple[int, int] = (0, 0)) -> Update:
+    # An update.
+
+    def build(self, damage: list[Rect], pan: tuple[int, int] = (0, 0), now_s: float = 0.0) -> Update:
         """The operations that take the device to the picture that `convert` left, and the shadow with it.
 
         `pan`: how far the window has moved over the session since the last build; what stays in sight is copied.
+        `now_s`: of any steady clock, to tell how long pixels have stood.
         """
         update = Update()
+        if self._codec is not None:
+            self._codec.keep()
         if pan != (0, 0) and self._may_copy:
-            self._pan(pan, update)
-        changed = [rect for area in damage for rect in changes(self.now, self.shadow, area)]
+            self._pan(pan, now_s, update)
+        changed = [rect for area in damage for rect in self._changes(area)]
         if self._may_copy and sum(rect.area for rect in changed) >= MOVE_MIN_AREA:
-            changed = self._move(changed, update)
+            changed = self._move(changed, now_s, update)
+        if self._cache is not None:
+            changed = self._recall(self._cache, changed, now_s, update)
         for rect in changed:
-            self._send(rect, update)
+            self._send(rect, now_s, update)
         return update
 
-    def _pan(self, pan: tuple[int, int], update: Update) -> None:
+    def _changes(self, area: Rect) -> list[Rect]:
+        return changes(self.now, self.shadow, area, cost=self._rect_cost)
+
+    def _pan(self, pan: tuple[int, int], now_s: float, update: Update) -> None:
         kept = self.panel.intersect(self.panel.moved(-pan[0], -pan[1]))
         if kept is not None and self.shadow.count(kept.moved(*pan)).unknown == 0:
             source = Point(kept.x + pan[0], kept.y + pan[1])
             self.shadow.copy(kept, source)
-            update.add(m.Copy(rect=kept, source=source), Reason.MOVED)
+            self._copied(kept, source, now_s, update)
 
-    def _move(self, changed: list[Rect], update: Update) -> list[Rect]:
+    def _move(self, changed: list[Rect], now_s: float, update: Update) -> list[Rect]:
         """Copy what moved; returns what is left to send."""
         area = bounding(changed)
         if area is None:
             return changed
         moves = self._moves.find(self.now, self.shadow, area)
         for rect, source in moves:
-            update.add(m.Copy(rect=rect, source=source), Reason.MOVED)
-        return changes(self.now, self.shadow, area) if moves else changed
+            self._copied(rect, source, now_s, update)
+        return self._changes(area) if moves else changed
 
-    def _send(self, rect: Rect, update: Update) -> None:
-        tiles = list(_grid(rect))
-        if len(tiles) == 1:
-            self._encode(rect, choose(measure(self.now, rect)), update)
+    def _copied(self, rect: Rect, source: Point, now_s: float, update: Update) -> None:
+        update.add(m.Copy(rect=rect, source=source), Reason.MOVED)
+        if self._jpeg is not None and self.shadow.count(rect).lossy:
+            self._note_lossy(rect, now_s)
+
+    def _recall(self, cache: TileCache, changed: list[Rect], now_s: float, update: Update) -> list[Rect]:
+        """Draw what slots hold and store what is about to go; returns what is left to send."""
+        left: list[Rect] = []
+        drawn = False
+        for rect in changed:
+            if rect.width < cache.side // 2 or rect.height < cache.side // 2:
+                left.append(rect)
+                continue
+            for tile in cache.tiles(rect, self.panel):
+                inside = tile.intersect(rect)
+                if inside is None or 2 * inside.area < tile.area:
+                    continue
+                slot = cache.find(self.now, tile)
+                if slot is not None:
+                    if cache.still(tile, now_s):
+                        self._store(cache, tile, update)
+                    self.shadow.commit(self.now, tile)
+                    update.add(draw(slot, tile), Reason.SEEN_BEFORE)
+                    drawn = True
+                elif cache.still(tile, now_s):
+                    self._store(cache, tile, update)
+            left.append(rect)
+        if not drawn:
+            return left
+        return [part for rect in left for part in self._changes(rect)]
+
+    def _store(self, cache: TileCache, tile: Rect, update: Update) -> None:
+        if self.shadow.count(tile).exact != tile.area or measure(self.shadow, tile).runs < CACHE_MIN_RUNS:
             return
-        fills = _Fills()
-        for tile in tiles:
+        operation = cache.store(self.shadow, tile)
+        if operation is not None:
+            update.add(operation, Reason.STORED)
+
+    # New pixels.
+
+    def _abilities(self, *, lossy: bool = True) -> Abilities:
+        return Abilities(
+            codec=self._codec is not None,
+            deflate=bool(self._hello.deflate_bits),
+            jpeg=lossy and self._jpeg is not None,
+        )
+
+    def _send(self, rect: Rect, now_s: float, update: Update, *, lossy: bool = True) -> None:
+        """Send a changed rectangle, whatever its size."""
+        can = self._abilities(lossy=lossy)
+        if can.codec and not (can.jpeg and rect.area >= PHOTO_MIN_PIXELS):
+            self._encode(rect, choose(measure(self.now, rect), can), now_s, update)
+            return
+        photos = Tiles()
+        fills = Tiles()
+        rest = Tiles()
+        for tile in grid(rect, TILE):
             stats = measure(self.now, tile)
-            if stats.colours == 1:
+            choice = choose(stats, can)
+            if choice.encoding is Encoding.FILL:
                 fills.add(tile, stats.palette[0])
+            elif choice.encoding is Encoding.JPEG:
+                photos.add(tile, 0)
+            elif can.codec:
+                rest.add(tile, 0)
             else:
-                self._encode(tile, choose(stats), update)
-        for area, value in fills.all():
+                self._encode(tile, choice, now_s, update)
+        if can.codec and not photos:
+            # Flat parts cost the codec next to nothing, a rectangle more would.
+            self._encode(rect, choose(measure(self.now, rect), can), now_s, update)
+            return
+        for area, _ in photos.joined():
+            self._encode(area, Choice(Encoding.JPEG, Reason.PHOTOGRAPH), now_s, update)
+        for area, value in fills.joined():
             self._fill(area, value, update)
+        for area, _ in rest.joined():
+            self._encode(area, choose(measure(self.now, area), self._abilities(lossy=False)), now_s, update)
 
     def _fill(self, rect: Rect, value: int, update: Update) -> None:
         self.shadow.fill(rect, value)
         update.add(m.Fill(rect=rect, pixel=value.to_bytes(self._format.packed, "little")), Reason.ONE_COLOUR)
 
-    def _encode(self, rect: Rect, choice: Choice, update: Update) -> None:
+    def _encode(self, rect: Rect, choice: Choice, now_s: float, update: Update) -> None:
         """Send one rectangle in as many messages as the device's limits ask for."""
         if choice.encoding is Encoding.FILL:
             self._fill(rect, measure(self.now, rect).palette[0], update)
             return
         limit = self._hello.max_rect
-        room = self._hello.max_message - RECT_BYTES
         operation: Message | None = None
         if rect.width <= limit.width and rect.area <= limit.area:
-            if choice.encoding is Encoding.PALETTE:
-                payload = encode_palette(self.now, rect, room)
-                if payload is not None:
-                    operation = m.Palette(rect=rect, payload=payload)
-            elif rect.area * self._format.packed <= room:
-                operation = m.Raw(rect=rect, payload=encode_raw(self.now, rect))
+            operation = self._operation(rect, choice)
         if operation is None:
-            for half in _halves(rect):
-                self._encode(half, choose(measure(self.now, half)), update)
+            step = 1
+            if choice.encoding is Encoding.JPEG and self._jpeg is not None:
+                step = self._jpeg.mcu_rows
+                if rect.height <= step and rect.width <= step:
+                    choice = choose(measure(self.now, rect), self._abilities(lossy=False))
+            for half in halves(rect, step, limit.width):
+                self._encode(half, choice, now_s, update)
             return
-        self.shadow.commit(self.now, rect)
+        exact = choice.encoding is not Encoding.JPEG
+        if not exact:
+            self._note_lossy(rect, now_s)
+        self.shadow.commit(self.now, rect, exact=exact)
         update.add(operation, choice.why)
 
+    def _operation(self, rect: Rect, choice: Choice) -> Message | None:
+        """One operation for the whole rectangle; None where its body would be too long."""
+        limit = self._hello.max_message
+        room = limit - RECT_BYTES
+        match choice.encoding:
+            case Encoding.CODEC:
+                assert self._codec is not None
+                return self._codec.encode(self.now, rect, self._variant(rect), limit)
+            case Encoding.JPEG:
+                assert self._jpeg is not None
+                return self._jpeg.encode(self._true, rect, self.quality, limit)
+            case Encoding.DEFLATE:
+                return self._deflate(rect, room - 1)
+            case Encoding.PALETTE:
+                payload = encode_palette(self.now, rect, room)
+                if payload is not None:
+                    return m.Palette(rect=rect, payload=payload)
+        if rect.area * self._format.packed > room:
+            return None
+        return m.Raw(rect=rect, payload=encode_raw(self.now, rect))
 
-def _grid(rect: Rect) -> Iterator[Rect]:
-    """`rect` in tiles, row by row; where one more column or row of pixels is not worth a tile, whole."""
-    if rect.width <= 2 * TILE.width and rect.height <= 2 * TILE.height:
+    def _variant(self, rect: Rect) -> Variant:
+        """More work per pixel where few are sent or nothing is known yet."""
+        return Variant.REST if rect.area <= REST_PIXELS or self.shadow.count(rect).unknown else Variant.LIVE
+
+    def _deflate(self, rect: Rect, room: int) -> Message | None:
+        """PALETTE or RAW in a deflate stream, or bare where that is shorter."""
+        bare: m.Palette | m.Raw
+        palette = encode_palette(self.now, rect, rect.area * self._format.packed)
+        if palette is not None:
+            bare = m.Palette(rect=rect, payload=palette)
+        else:
+            bare = m.Raw(rect=rect, payload=encode_raw(self.now, rect))
+        squeezer = zlib.compressobj(zlib.Z_BEST_COMPRESSION, zlib.DEFLATED, -max(self._hello.deflate_bits, 9))
+        deflated = squeezer.compress(bare.payload) + squeezer.flush()
+        if len(deflated) + 1 < len(bare.payload):
+            return m.Deflate(rect=rect, inner=bare.type, payload=deflated) if len(deflated) <= room else None
+        return bare if len(bare.payload) <= room else None
+
+    # Refinement.
+
+    def _note_lossy(self, rect: Rect, now_s: float) -> None:
+        """Lossy pixels were sent or moved here; they rest from now on."""
+        self._lossy = deque(entry for entry in self._lossy if not rect.contains(entry[1]))
+        self._lossy.append((now_s, rect))
+        if len(self._lossy) > MAX_LOSSY:
+            _, oldest = self._lossy.popleft()
+            since_s, next_oldest = self._lossy.popleft()
+            self._lossy.appendleft((since_s, oldest.union(next_oldest)))
+
+    def refinable_s(self) -> float:
+        """When lossy pixels have rested for long enough to be made exact; infinite where there are none."""
+        while self._lossy:
+            sent_s, rect = self._lossy[0]
+            if self.shadow.count(rect).lossy:
+                return sent_s + REFINE_AFTER_S
+            self._lossy.popleft()
+        return math.inf
+
+    def refine(self, now_s: float) -> Update:
+        """Operations that make some of the lossy pixels exact, oldest first."""
+        update = Update()
+        if self._codec is not None:
+            self._codec.keep()
+        budget = REFINE_PIXELS
+        while self._lossy and budget > 0:
+            sent_s, rect = self._lossy[0]
+            if sent_s + REFINE_AFTER_S > now_s:
+                break
+            self._lossy.popleft()
+            # Newer lossy pixels in the same place have an entry of their own, and their own rest.
+            fresh = [other for since, other in self._lossy if since + REFINE_AFTER_S > now_s]
+            parts = [rect]
+            for other in fresh:
+                parts = [piece for part in parts for piece in subtract(part, other)]
+            for part in parts:
+                for lossy in self.shadow.lossy(part):
+                    budget -= lossy.area
+                    self._refine(lossy, now_s, update)
+        return update
+
+    def _refine(self, rect: Rect, now_s: float, update: Update) -> None:
+        before = len(update.reasons)
+        self._send(rect, now_s, update, lossy=False)
+        update.reasons[before:] = [Reason.REFINED] * (len(update.reasons) - before)
+
+
+def grid(rect: Rect, tile: Rect) -> Iterator[Rect]:
+    """`rect` in tiles, row by row; whole where it is not much larger than one."""
+    if rect.width <= 2 * tile.width and rect.height <= 2 * tile.height:
         yield rect
         return
-    for y in range(rect.y, rect.bottom, TILE.height):
-        for x in range(rect.x, rect.right, TILE.width):
-            yield Rect(x, y, min(TILE.width, rect.right - x), min(TILE.height, rect.bottom - y))
+    for y in range(rect.y, rect.bottom, tile.height):
+        for x in range(rect.x, rect.right, tile.width):
+            yield Rect(x, y, min(tile.width, rect.right - x), min(tile.height, rect.bottom - y))
 
 
-class _Fills:
-    """Tiles of one colour, joined to the right and then downwards where they fit."""
+class Tiles:
+    """Tiles with a value each; alike ones are joined to the right and then downwards where they fit."""
 
     def __init__(self) -> None:
-        self._fills: list[tuple[Rect, int]] = []
+        self._tiles: list[tuple[Rect, int]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._tiles)
 
     def add(self, tile: Rect, value: int) -> None:
         """Tiles come row by row, from left to right."""
-        if self._fills:
-            last, colour = self._fills[-1]
-            if colour == value and last.right == tile.x and (last.y, last.height) == (tile.y, tile.height):
-                self._fills[-1] = (last.union(tile), value)
+        if self._tiles:
+            last, known = self._tiles[-1]
+            if known == value and last.right == tile.x and (last.y, last.height) == (tile.y, tile.height):
+                self._tiles[-1] = (last.union(tile), value)
                 return
-        self._fills.append((tile, value))
+        self._tiles.append((tile, value))
 
-    def all(self) -> list[tuple[Rect, int]]:
-        """What is to be filled."""
-        joined: dict[tuple[int, int, int, int], Rect] = {}
-        for rect, value in self._fills:
-            above = joined.pop((rect.x, rect.width, rect.y, value), None)
+    def joined(self) -> list[tuple[Rect, int]]:
+        """All of them."""
+        made: dict[tuple[int, int, int, int], Rect] = {}
+        for rect, value in self._tiles:
+            above = made.pop((rect.x, rect.width, rect.y, value), None)
             grown = rect if above is None else above.union(rect)
-            joined[grown.x, grown.width, grown.bottom, value] = grown
-        return [(rect, key[3]) for key, rect in joined.items()]
+            made[grown.x, grown.width, grown.bottom, value] = grown
+        return [(rect, key[3]) for key, rect in made.items()]
 
 
-def _halves(rect: Rect) -> tuple[Rect, Rect]:
-    if rect.height > 1:
-        top = (rect.height + 1) // 2
+def halves(rect: Rect, step: int, widest: int) -> tuple[Rect, Rect]:
+    """Two parts: upper and lower, at a multiple of `step` rows; left and right where it is too wide or too low."""
+    if rect.height > step and rect.width <= widest:
+        top = -(-(rect.height + 1) // 2 // step) * step
+        top = min(top, (rect.height - 1) // step * step)
         return Rect(rect.x, rect.y, rect.width, top), Rect(rect.x, rect.y + top, rect.width, rect.height - top)
-    left = (rect.width + 1) // 2
-    return Rect(rect.x, rect.y, left, 1), Rect(rect.x + left, rect.y, rect.width - left, 1)
+    left = min(-(-((rect.width + 1) // 2) // step) * step, rect.width - 1)
+    return Rect(rect.x, rect.y, left, rect.height), Rect(rect.x + left, rect.y, rect.width - left, rect.height)

@@ -56,9 +56,10 @@ async def _expect(connection: Connection, transport: Transport, kind: type[E]) -
 
 def _method(hello: m.Hello, credentials: Credentials) -> AuthMethod:
     known = hello.device_id in credentials.keys
-    if hello.auth_methods & AuthMethod.HMAC and (known or not hello.auth_methods & AuthMethod.NONE):
+    others = hello.auth_methods & AuthMethod.NONE and credentials.open_door
+    if hello.auth_methods & AuthMethod.HMAC and (known or not others):
         return AuthMethod.HMAC
-    if hello.auth_methods & AuthMethod.NONE and credentials.open_door and not known:
+    if others and not known:
         return AuthMethod.NONE
     raise RemoteProtocolError(Code.AUTH_REQUIRED, "this server asks for the device's key (HMAC)")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 GOODBYES_S: Final = 1.5
 """How long viewers may take to hear that the session is over."""
+STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAST_WORDS_S: Final = 0.5
 """How long the cause of an end may take to show after its first sign."""
 
@@ -55,6 +56,8 @@ async def run(command: Sequence[str], size: tuple[int, int], options: Options) -
     """Start Xvfb and `command` on it, serve them, end with them. Raises ServerError and DisplayError."""
     find_command(command)
     async with AsyncExitStack() as stack:
+        # First, so that a signal during the start leaves nothing behind either.
+        signals = stack.enter_context(trio.open_signal_receiver(*STOPPING_SIGNALS))
         listeners = await open_door(options.host, options.port)
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
@@ -63,23 +66,25 @@ async def run(command: Sequence[str], size: tuple[int, int], options: Options) -
         environment = {"DISPLAY": xvfb.display_name, "XAUTHORITY": str(xvfb.xauthority)}
         program = await stack.enter_async_context(start_program(command, environment))
         name = Path(command[0]).name
-        return await _serve(display, options, listeners, name, xvfb, program)
+        return await _serve(display, options, listeners, signals, name, xvfb, program)
 
 
 async def attach(name: str, options: Options) -> Ending:
     """Serve a display that runs already, until it ends. Raises ServerError and DisplayError."""
     async with AsyncExitStack() as stack:
+        signals = stack.enter_context(trio.open_signal_receiver(*STOPPING_SIGNALS))
         listeners = await open_door(options.host, options.port)
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
         display = await stack.enter_async_context(open_display(name))
-        return await _serve(display, options, listeners, name)
+        return await _serve(display, options, listeners, signals, name)
 
 
 async def _serve(
     display: Display,
     options: Options,
     listeners: list[trio.SocketListener],
+    signals: AsyncIterator[int],
     name: str,
     xvfb: XvfbServer | None = None,
     program: Child | None = None,
@@ -88,7 +93,7 @@ async def _serve(
     endings = _Endings()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch, session, endings)
-        nursery.start_soon(_heed_signals, endings)
+        nursery.start_soon(_heed_signals, signals, endings)
         if xvfb is not None:
             nursery.start_soon(_wait_xvfb, xvfb, endings)
         if program is not None:
@@ -157,8 +162,7 @@ async def _wait_program(name: str, program: Child, endings: _Endings) -> None:
     endings.hear(Ending(Code.SESSION_ENDED, text, 1 if status else 0))
 
 
-async def _heed_signals(endings: _Endings) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        async for number in signals:
-            text = f"stopped by {signal.Signals(number).name}"
-            endings.hear(Ending(Code.STOPPING, text, 0 if number == signal.SIGTERM else 128 + number))
+async def _heed_signals(signals: AsyncIterator[int], endings: _Endings) -> None:
+    async for number in signals:
+        text = f"stopped by {signal.Signals(number).name}"
+        endings.hear(Ending(Code.STOPPING, text, 0 if number == signal.SIGTERM else 128 + number))

@@ -10,6 +10,7 @@ import trio
 
 from tilewire.protocol import Code, Connection, Rect, RemoteProtocolError
 from tilewire.protocol import messages as m
+from tilewire.protocol.constants import MAX_SIDE
 from tilewire.server.display import Capture, Display, DisplayLost
 from tilewire.server.encoder import Encoder
 from tilewire.server.pixels import Screen
@@ -29,6 +30,7 @@ class Session:
 
     def __init__(self, name: str, display: Display, fps: int) -> None:
         self.name = name
+        _check_size(display)
         self._display = display
         self._fps = fps
         self.size = display.size
@@ -70,6 +72,7 @@ class Session:
     async def _take(self, capture: Capture) -> None:
         async with self._screen_lock:
             if capture.size != self.size:
+                _check_size(self._display)
                 self.size = capture.size
                 self._screen = Screen(*capture.size)
                 for viewer in self._viewers.values():
@@ -83,15 +86,18 @@ class Session:
                 viewer.damaged(patch.rect)
             viewer.wake()
 
-    async def convert(self, encoder: Encoder, view: View, damage: list[Rect]) -> int:
-        """Bring a viewer's picture up to date; returns the serial of the newest input that it can show."""
-        if sum(rect.area for rect in damage) <= INLINE_PIXELS:
-            async with self._screen_lock:
-                serial = self._captured_serial
+    async def convert(self, encoder: Encoder, view: View, damage: list[Rect]) -> int | None:
+        """Bring a viewer's picture up to date; returns the serial of the newest input that it can show.
+
+        None, and nothing is done, where the view is of a screen that has another size by now.
+        """
+        async with self._screen_lock:
+            if view.session != self.size:
+                return None
+            serial = self._captured_serial
+            if sum(rect.area for rect in damage) <= INLINE_PIXELS:
                 encoder.convert(self._screen, view, damage)
-        else:
-            async with self._screen_lock:
-                serial = self._captured_serial
+            else:
                 await trio.to_thread.run_sync(encoder.convert, self._screen, view, damage)
         return serial
 
@@ -103,6 +109,10 @@ class Session:
         serial = self._serial
         await self._display.inject(inputs, owner=owner, serial=serial)
         return serial
+
+    async def release(self, owner: int) -> None:
+        """Let go of whatever a viewer holds down."""
+        await self._display.release_all(owner)
 
     # Who steers.
 
@@ -148,6 +158,10 @@ class Session:
         self._viewers[viewer.number] = viewer
         if self._holder is None and viewer.may_steer:
             self._holder = viewer
+            for other in self._viewers.values():
+                if other is not viewer:
+                    # The new one learns it from WELCOME.
+                    other.control_changed()
         panel = f"{hello.panel} {connection.rules.format.name}"
         log.info("%s: connected, panel %s", viewer.label, panel)
         try:
@@ -168,3 +182,10 @@ class Session:
         self._ended = RemoteProtocolError(code, text)
         for viewer in list(self._viewers.values()):
             viewer.leave(code, text)
+
+
+def _check_size(display: Display) -> None:
+    """Raise DisplayLost where coordinates would not fit the wire."""
+    width, height = display.size
+    if max(width, height) > MAX_SIDE:
+        raise DisplayLost(f"the screen of display {display.name} is {width}x{height}; {MAX_SIDE} a side is the most")

@@ -14,11 +14,14 @@ import h11
 import trio
 import trio_websocket
 
+from tilewire.protocol import Code, RemoteProtocolError
+
 RECEIVE_BYTES: Final = 65536
 MAX_HEAD: Final = 16384
 """Bytes of an HTTP request's head."""
 FAREWELL_S: Final = 1.0
 """How long a closing connection may take to read our last words."""
+WEBSOCKET_VERSION: Final = "13"
 TLS_HANDSHAKE: Final = 0x16
 TLS_ALERT: Final = bytes((0x15, 3, 1, 0, 2, 2, 40))
 """A fatal handshake_failure (RFC 5246, 7.2): what a TLS client understands where TLS is not configured."""
@@ -40,7 +43,7 @@ class Transport(Protocol):
     """Whether everything sent was sent whole: else the peer could not read what follows."""
 
     async def receive(self) -> bytes:
-        """The next bytes, empty at the end of the stream. Raises Gone."""
+        """The next bytes, empty at the end of the stream. Raises Gone and RemoteProtocolError."""
 
     async def send(self, data: bytes) -> None:
         """Write all of it. Raises Gone; cancelled, it leaves a dead stream."""
@@ -125,7 +128,7 @@ class WebSocketTransport:
             except trio_websocket.ConnectionClosed:
                 return b""
             if isinstance(message, str):
-                raise NotOurs("a WebSocket text message; tilewire uses binary ones")
+                raise RemoteProtocolError(Code.PROTOCOL, "a WebSocket text message; tilewire uses binary ones")
             if message:
                 return bytes(message)
 
@@ -160,6 +163,8 @@ class WebRules:
 
     def _is_our_host(self, host: str) -> bool:
         """A rebound DNS name is the attack: addresses cannot be rebound, names must be known."""
+        if not set(host).isdisjoint("@/?#\\"):
+            return False
         try:
             name = urlsplit(f"//{host}").hostname
         except ValueError:
@@ -173,6 +178,11 @@ class WebRules:
         except ValueError:
             return name == socket.gethostname().lower()
         return True
+
+
+def printable(text: str) -> str:
+    """Text of a peer for a line of the log: what would end the line or steer a terminal is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def describe(stream: trio.SocketStream) -> str:
@@ -241,8 +251,10 @@ async def _read_head(stream: trio.SocketStream, first: bytes) -> tuple[bytes, h1
 
 def _http_refusal(status: int, text: str) -> bytes:
     body = text.encode() + b"\n"
-    phrase = {400: "Bad Request", 403: "Forbidden"}[status]
+    phrase = {400: "Bad Request", 403: "Forbidden", 426: "Upgrade Required"}[status]
     head = f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    if status == 426:
+        head += f"Sec-WebSocket-Version: {WEBSOCKET_VERSION}\r\n"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
@@ -253,8 +265,16 @@ def _web_refusal(request: h11.Request | None, rules: WebRules) -> tuple[int, str
     headers: dict[bytes, list[str]] = {}
     for name, value in request.headers:
         headers.setdefault(bytes(name), []).append(bytes(value).decode("latin-1"))
-    if "websocket" not in [value.strip().lower() for value in headers.get(b"upgrade", [])]:
+
+    def has(name: bytes, token: str) -> bool:
+        return token in [part.strip().lower() for value in headers.get(name, []) for part in value.split(",")]
+
+    # The library would send an error to such a request and then wait for a better one.
+    asks = has(b"upgrade", "websocket") and has(b"connection", "upgrade") and b"sec-websocket-key" in headers
+    if request.method != b"GET" or request.http_version != b"1.1" or not asks:
         return 400, "HTTP that does not ask for a WebSocket"
+    if headers.get(b"sec-websocket-version") != [WEBSOCKET_VERSION]:
+        return 426, f"a WebSocket of another version than {WEBSOCKET_VERSION}"
     hosts = headers.get(b"host", [])
     refusal = rules.refusal(hosts[0] if len(hosts) == 1 else None, headers.get(b"origin", []))
     return None if refusal is None else (403, refusal)

@@ -6,6 +6,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -16,7 +17,6 @@ from tilewire.protocol import (
     Connection,
     EndOfStream,
     NoticeCode,
-    Reason,
     Rect,
     RemoteProtocolError,
     Resumed,
@@ -37,7 +37,7 @@ from tilewire.server.encoder import Damage, Encoder, Update
 from tilewire.server.handshake import read_event
 from tilewire.server.inputs import Hand
 from tilewire.server.pacing import Pacing
-from tilewire.server.transport import Gone, Transport
+from tilewire.server.transport import FAREWELL_S, Gone, Transport, printable
 from tilewire.server.view import View
 
 if TYPE_CHECKING:
@@ -60,7 +60,13 @@ INLINE_PIXELS: Final = 16384
 """Updates up to this many damaged pixels are made at once: handing them to a thread would take longer."""
 MAX_INPUTS: Final = 256
 """Inputs that wait for the X server; beyond, the reader waits and the peer's TCP with it."""
+MAX_ANSWERS: Final = 64
+"""Messages that wait to be written; beyond, the reader waits, or who asks without reading would fill the memory."""
 NOTICE_INTERVAL_S: Final = 1.0
+RESIZE_INTERVAL_S: Final = 0.1
+"""A new framebuffer is dear, and a window's edge that is dragged asks for many: the last of them counts."""
+SLICE_BYTES: Final = 16384
+"""Written at once: each slice that a device takes is a sign of life, however thin its link."""
 
 
 class Viewer:
@@ -80,7 +86,7 @@ class Viewer:
         self._transport = transport
         self._hello = hello
         self.number = number
-        self.label = f"viewer {number} ({hello.device_id}, {transport.peer})"
+        self.label = f"viewer {number} ({printable(hello.device_id)}, {transport.peer})"
         self.may_steer = not hello.capabilities & Capability.VIEW_ONLY
         self._capabilities = hello.capabilities & IN_FORCE
         self._max_fps = fps
@@ -92,19 +98,31 @@ class Viewer:
         self._settings = m.Setting(fps=fps, quality=75, adaptive=1)
         self._hand = Hand(number)
         self._outbox: deque[Message] = deque()
+        self._flushed = trio.Event()
+        self._forget = False
+        """Whether the device has asked for a whole repaint. The encoder is the writer's: it carries that out."""
+        self._new_size: tuple[int, int] | None = None
+        """What the device wants its framebuffer to be; carried out by the writer too."""
+        self._resized_s = -math.inf
         self._wake = trio.Event()
         self._paused = False
         self._update = 0
         self._captures = session.captures
         """The session's count of captures when we last looked."""
-        self._injected: deque[tuple[int, int, float]] = deque()
+        self._injected: deque[tuple[int, int, float]] = deque(maxlen=MAX_INPUTS)
         """(serial at the display, number of the input, when confirmed) of inputs not echoed yet."""
         self._echoed = 0
-        self._inputs_send, self._inputs = trio.open_memory_channel[Message](MAX_INPUTS)
+        self._inputs_send, self._inputs = trio.open_memory_channel[Message | None](MAX_INPUTS)
+        """None: look whether control was lost."""
+        self._steered = False
+        """Whether the hand may hold something."""
         self._heard_s = self._pinged_s = trio.current_time()
         self._pings = 0
+        self._taken_s = -math.inf
+        """When the device had taken the last update whole."""
         self._noticed_s = -math.inf
         self._farewell: RemoteProtocolError | None = None
+        self._gone = False
         self._stop = trio.CancelScope()
 
     @property
@@ -126,21 +144,26 @@ class Viewer:
         self._view = View(size, self._view.panel, follow=self._view.follow)
         self._pan = (0, 0)
         self._damage.add(self._encoder.panel)
-        self._say(self._view_state())
+        self._say_newest(self._view_state())
 
     def wake(self) -> None:
         """Something is to be written."""
         self._wake.set()
 
     def leave(self, code: Code, text: str) -> None:
-        """End this viewer with a goodbye."""
+        """End this viewer with a goodbye. What is being written may go out before it, or it could not be read."""
         if self._farewell is None:
             self._farewell = RemoteProtocolError(code, text)
-            self._stop.cancel()
+            self._stop.deadline = trio.current_time() + FAREWELL_S
+            self.wake()
 
     def control_changed(self) -> None:
-        """Tell who holds the control."""
-        self._say(m.ControlState(role=self._role, holder=self._session.holder_number))
+        """Tell who holds the control, and let go of what was held with it."""
+        self._say_newest(m.ControlState(role=self._role, holder=self._session.holder_number))
+        if self._steered and self._role is not Role.CONTROL:
+            with suppress(trio.WouldBlock):
+                # A full channel wakes the injecting task up as well.
+                self._inputs_send.send_nowait(None)
 
     @property
     def _role(self) -> Role:
@@ -158,12 +181,13 @@ class Viewer:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._until, self._read)
                 nursery.start_soon(self._until, self._inject)
-                nursery.start_soon(self._until, self._write)
+                await self._until(self._write)
+                nursery.cancel_scope.cancel()
         if self._farewell is not None:
             raise self._farewell
 
     async def _until(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run one of the three tasks; its end, whichever way, ends the others."""
+        """Run one of the three tasks; its end, whichever way, ends the others: the writer's at once."""
         try:
             await task()
         except RemoteProtocolError as error:
@@ -171,14 +195,23 @@ class Viewer:
         except DisplayLost as lost:
             self.leave(Code.SESSION_FAILED, str(lost))
         except Gone as gone:
-            if self._farewell is None:
+            if self._farewell is None and not self._gone:
+                # Reading and writing may find out at the same time.
+                self._gone = True
                 log.info("%s: %s", self.label, gone)
-        finally:
             self._stop.cancel()
 
     def _say(self, message: Message) -> None:
         self._outbox.append(message)
         self.wake()
+
+    def _say_newest(self, message: Message) -> None:
+        """Say how things stand now; what was to be said of it before is of no use any more."""
+        for index, waiting in enumerate(self._outbox):
+            if type(waiting) is type(message):
+                del self._outbox[index]
+                break
+        self._say(message)
 
     def _welcome(self) -> None:
         resumed = Resumed.NOT_ASKED if self._hello.resume is None else Resumed.UNKNOWN_TOKEN
@@ -216,11 +249,16 @@ class Viewer:
             if isinstance(event, EndOfStream):
                 raise Gone("left without a goodbye")
             if isinstance(event, m.Goodbye):
-                raise Gone(f"said goodbye: {event.text or event.code}")
+                raise Gone(f"said goodbye: {printable(event.text) or event.code}")
             if isinstance(event, m.Pointer | m.Touch | m.Wheel | m.Key | m.TextInput):
                 await self._inputs_send.send(event)
             else:
                 self._handle(event)
+                # Many may have come at once: others are to have their turn in between.
+                await trio.lowlevel.checkpoint()
+            while len(self._outbox) > MAX_ANSWERS:
+                self._flushed = trio.Event()
+                await self._flushed.wait()
 
     def _handle(self, event: object) -> None:
         match event:
@@ -239,17 +277,19 @@ class Viewer:
                 self._paused = bool(event.paused)
                 self.wake()
             case m.Refresh():
-                self._encoder.forget()
+                self._forget = True
                 self._damage.add(self._encoder.panel)
                 self.wake()
             case m.Resize():
-                self._resize(event)
+                self._new_size = event.width, event.height
+                self.wake()
             case _:
                 pass
 
     def _set(self, wanted: m.Setting) -> None:
         self._settings = m.Setting(fps=min(wanted.fps, self._max_fps), quality=wanted.quality, adaptive=wanted.adaptive)
         self._pacing.fps = self._settings.fps
+        self._encoder.quality = self._settings.quality
         self._say(self._settings)
 
     def _pan_to(self, wanted: m.View) -> None:
@@ -257,7 +297,7 @@ class Viewer:
             self._notice(NoticeCode.UNSUPPORTED, "this server shows 1:1 without rotation")
         self._look(View(self._view.session, self._view.panel, self._view.origin, bool(wanted.follow)))
         self._look(self._view.panned(wanted.origin))
-        self._say(self._view_state())
+        self._say_newest(self._view_state())
 
     def _look(self, view: View) -> None:
         dx, dy = view.origin.x - self._view.origin.x, view.origin.y - self._view.origin.y
@@ -278,14 +318,15 @@ class Viewer:
             self._session.release_control(self)
         self.control_changed()
 
-    def _resize(self, wanted: m.Resize) -> None:
-        self._encoder.resize(wanted.width, wanted.height)
+    def _resize(self, size: tuple[int, int]) -> None:
+        self._new_size = None
+        self._encoder.resize(*size)
         self._pan = (0, 0)
         self._damage = Damage()
         self._damage.add(self._encoder.panel)
-        self._view = View(self._view.session, (wanted.width, wanted.height), follow=self._view.follow)
-        self._say(m.Resize(width=wanted.width, height=wanted.height))
-        self._say(self._view_state())
+        self._view = View(self._view.session, size, follow=self._view.follow)
+        self._say(m.Resize(width=size[0], height=size[1]))
+        self._say_newest(self._view_state())
 
     def _notice(self, code: NoticeCode, text: str) -> None:
         now = trio.current_time()
@@ -297,24 +338,36 @@ class Viewer:
 
     async def _inject(self) -> None:
         while True:
-            batch = [await self._inputs.receive()]
+            batch = self._some(await self._inputs.receive())
             while True:
                 try:
-                    batch.append(self._inputs.receive_nowait())
+                    batch += self._some(self._inputs.receive_nowait())
                 except trio.WouldBlock:
                     break
             if self._session.holder_number != self.number:
-                self._notice(NoticeCode.VIEW_ONLY, "")
+                if self._steered:
+                    self._steered = False
+                    self._hand = Hand(self.number)
+                    await self._session.release(self.number)
+                if batch:
+                    self._notice(NoticeCode.VIEW_ONLY, "")
                 continue
+            if not batch:
+                continue
+            self._steered = True
             inputs, pointer = self._hand.translate(batch, self._view)
             if pointer is not None:
                 before = self._view.origin
                 self._look(self._view.following(pointer))
                 if self._view.origin != before:
-                    self._say(self._view_state())
+                    self._say_newest(self._view_state())
             serial = await self._session.inject(inputs, owner=self.number)
             self._injected.append((serial, batch[-1].input, trio.current_time()))  # type: ignore[attr-defined]
             self.wake()
+
+    @staticmethod
+    def _some(message: Message | None) -> list[Message]:
+        return [] if message is None else [message]
 
     def _newest_input(self, serial: int) -> int:
         """The newest input that was injected when the display's `serial` was, to be echoed now."""
@@ -325,19 +378,31 @@ class Viewer:
     # Writing.
 
     async def _write(self) -> None:
-        while True:
+        while self._farewell is None:
             self._wake = trio.Event()
+            now = trio.current_time()
+            resize_due = math.inf
+            if self._new_size is not None:
+                resize_due = self._resized_s + RESIZE_INTERVAL_S
+                if resize_due <= now:
+                    self._resized_s, resize_due = now, math.inf
+                    self._resize(self._new_size)
             await self._flush()
             now = trio.current_time()
-            due = self._pacing.ready_s()
-            if not self._paused and now >= due:
+            due = math.inf if self._paused else self._pacing.ready_s()
+            if now >= due:
                 # The newest state wins: what waits is not sent while newer pixels can be had, once for each update.
                 if self._damage and not (self._session.stale and self._captures == self._session.captures):
                     await self._send_update()
                     continue
                 self._session.look()
                 due = math.inf
-            with trio.CancelScope(deadline=min(due, self._next_chore(now))):
+                if not self._damage and self._pacing.in_flight_bytes == 0:
+                    due = self._encoder.refinable_s()
+                    if due <= now:
+                        await self._refine()
+                        continue
+            with trio.CancelScope(deadline=min(due, resize_due, self._next_chore(now))):
                 await self._wake.wait()
 
     async def _flush(self) -> None:
@@ -345,19 +410,23 @@ class Viewer:
             data = bytearray()
             while self._outbox:
                 data += self._connection.send(self._outbox.popleft())
+            self._flushed.set()
             await self._send(bytes(data))
 
     async def _send(self, data: bytes) -> None:
-        with trio.move_on_after(STALLED_S) as scope:
-            await self._transport.send(data)
-        if scope.cancelled_caught:
-            raise Gone("took no bytes for too long")
+        for start in range(0, len(data), SLICE_BYTES):
+            with trio.move_on_after(STALLED_S) as scope:
+                await self._transport.send(data[start : start + SLICE_BYTES])
+            if scope.cancelled_caught:
+                raise Gone("took no bytes for too long")
 
     def _next_chore(self, now: float) -> float:
         """Do what time asks for; when to look again."""
-        if self._pacing.oldest_s() + STALLED_S <= now:
+        due = max(self._pacing.oldest_s(), self._taken_s) + STALLED_S
+        if self._pacing.oldest_s() == math.inf:
+            due = math.inf
+        elif due <= now:
             raise RemoteProtocolError(Code.TOO_SLOW, f"no acknowledgement for {STALLED_S:g} s")
-        due = self._pacing.oldest_s() + STALLED_S
         ping = max(self._heard_s, self._pinged_s) + PING_INTERVAL_S
         if ping <= now:
             if self._pings == PING_MISSES:
@@ -367,12 +436,12 @@ class Viewer:
             ping = now + PING_INTERVAL_S
             self._say(m.Ping(stamp=int(now * 1e6)))
         if self._injected and self._capabilities & Capability.INPUT_ECHO:
-            echo = self._injected[-1][2] + INPUT_ECHO_MS / 1000
-            if echo <= now:
-                self._echoed = self._injected[-1][1]
-                self._injected.clear()
+            echoed = self._echoed
+            while self._injected and (echo := self._injected[0][2] + INPUT_ECHO_MS / 1000) <= now:
+                self._echoed = self._injected.popleft()[1]
+            if self._echoed != echoed:
                 self._say(m.InputEcho(input=self._echoed))
-            else:
+            if self._injected:
                 due = min(due, echo)
         return min(due, ping)
 
@@ -382,18 +451,35 @@ class Viewer:
         damage = self._damage.take()
         pan, self._pan = self._pan, (0, 0)
         view, encoder = self._view, self._encoder
+        forget, self._forget = self._forget, False
         serial = await self._session.convert(encoder, view, damage)
+        if serial is None:
+            # Meanwhile the session has another size, and all is damaged anew.
+            self._forget |= forget
+            return
+        if forget:
+            encoder.forget()
         if sum(rect.area for rect in damage) <= INLINE_PIXELS:
-            update = encoder.build(damage, pan)
+            update = encoder.build(damage, pan, started)
         else:
-            update = await trio.to_thread.run_sync(encoder.build, damage, pan)
-        if encoder is not self._encoder or not update.operations:
+            update = await trio.to_thread.run_sync(encoder.build, damage, pan, started)
+        await self._send_operations(update, serial, started)
+
+    async def _refine(self) -> None:
+        """Make lossy pixels that rest exact, some at a time."""
+        started = trio.current_time()
+        update = await trio.to_thread.run_sync(self._encoder.refine, started)
+        await self._send_operations(update, 0, started)
+
+    async def _send_operations(self, update: Update, serial: int, started: float) -> None:
+        if not update.operations or self._farewell is not None:
             return
         self._pacing.started(started)
         encoded_us = int((trio.current_time() - started) * 1e6)
         data = self._encode(update, self._newest_input(serial), encoded_us)
         self._pacing.sent(self._update, len(data), trio.current_time())
         await self._send(data)
+        self._taken_s = trio.current_time()
 
     def _encode(self, update: Update, newest_input: int, encode_us: int) -> bytes:
         self._update += 1
@@ -403,10 +489,10 @@ class Viewer:
             data += connection.send(operation)
         data += connection.send(m.End())
         if self._capabilities & Capability.EXPLAIN:
-            data += connection.send(self._explain(update.reasons, encode_us))
+            data += connection.send(self._explain(update, encode_us))
         return bytes(data)
 
-    def _explain(self, reasons: list[Reason], encode_us: int) -> m.Explanation:
+    def _explain(self, update: Update, encode_us: int) -> m.Explanation:
         pacing = self._pacing
         room = (self._hello.max_message - 32) // 2
         return m.Explanation(
@@ -415,5 +501,8 @@ class Viewer:
             in_flight=pacing.in_flight_bytes,
             bytes_per_s=min(int(pacing.bytes_per_s or 0), 0xFFFF_FFFF),
             round_trip_us=int((pacing.round_trip_s or 0) * 1e6),
-            operations=tuple(m.Explained(reason=reason, quality=0) for reason in reasons[:room]),
+            operations=tuple(
+                m.Explained(reason=why, quality=operation.quality if isinstance(operation, m.Jpeg) else 0)
+                for operation, why in zip(update.operations[:room], update.reasons)
+            ),
         )

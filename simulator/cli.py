@@ -18,7 +18,7 @@ from Xlib import XK
 
 from tilewire.protocol import DEFAULT_PANEL, PANELS
 from tilewire.protocol.constants import KEY_SIZE
-from tilewire.simulator.device import Device, DeviceError, Setup, open_device
+from tilewire.simulator.device import PARTS, Device, DeviceError, Setup, open_device
 from tilewire.simulator.stream import StreamError
 
 EXIT_FAILED: Final = 1
@@ -74,6 +74,14 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _parts(text: str) -> frozenset[str]:
+    """Some of PARTS, joined by commas."""
+    parts = frozenset(text.split(","))
+    if unknown := sorted(parts - set(PARTS)):
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
+    return parts
+
+
 class _Append(argparse.Action):
     """Collects the actions of several options in the order of the command line."""
 
@@ -98,6 +106,9 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument("--panel", choices=sorted(PANELS), default=DEFAULT_PANEL, help=f"({DEFAULT_PANEL})")
     view.add_argument("--device-id", default="tilewire-sim", metavar="NAME")
     view.add_argument("--auth-key-file", type=Path, metavar="FILE", help="the device's key, 64 hex digits")
+    view.add_argument(
+        "--without", type=_parts, default=frozenset(), metavar="PARTS", help=f"do not offer some of {','.join(PARTS)}"
+    )
     view.add_argument("--png", type=Path, metavar="FILE", help="write the framebuffer at the end")
     view.add_argument("--for", type=_seconds, dest="seconds", metavar="SECONDS", help="after the first whole picture")
     view.add_argument("--settle", type=_seconds, default=0.0, metavar="SECONDS", help="quiet time before the actions")
@@ -193,7 +204,7 @@ async def _view(arguments: argparse.Namespace) -> int:
         if x >= panel.width or y >= panel.height:
             raise UsageError(f"{x},{y} lies outside the panel of {panel.width}x{panel.height}")
     key = read_key(arguments.auth_key_file) if arguments.auth_key_file else None
-    setup = Setup(panel=panel, device_id=arguments.device_id, key=key)
+    setup = Setup(panel=panel, device_id=arguments.device_id, key=key, without=arguments.without)
     exit_code = 0
     async with open_device(arguments.address, setup) as device, trio.open_nursery() as nursery:
         if sys.stderr.isatty():

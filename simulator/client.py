@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
+import simplejpeg
+
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import CursorMode, PixelFormat
 from tilewire.protocol.errors import Code
@@ -102,6 +104,15 @@ class ClientConfig:
     cursor: CursorMode = CursorMode.NONE
     capabilities: int = 0
     """Bits of Capability wanted beyond COPY, which follows from the framebuffer."""
+    model_kib: int = 0
+    """The tile codec's model: 0 (no tile codec), 16, 32 or 48 KiB."""
+    cache_slots: int = 0
+    """Slots of the tile cache; 0: none."""
+    cache_slot_bytes: int = 0
+    jpeg: bool = False
+    """True: JPEG is offered, and decoded by libjpeg-turbo."""
+    jpeg_subsamplings: int = 0
+    """Bits of Subsampling; 0: all."""
     resume_token: bytes | None = None
     resume_update: int = 0
     report_draws: bool = False
@@ -109,8 +120,21 @@ class ClientConfig:
     """Everything drawn and presented stays pending until `Client.draw_done`."""
 
     @classmethod
-    def for_panel(cls, panel: Panel, **rest: Any) -> ClientConfig:
-        """The configuration of a standard panel; `rest` are further fields."""
+    def for_panel(
+        cls,
+        panel: Panel,
+        *,
+        codec: bool = True,
+        cache: bool = True,
+        jpeg: bool = True,
+        copy: bool = True,
+        **rest: Any,
+    ) -> ClientConfig:
+        """The configuration of a standard panel, less what is False here; `rest` are further fields.
+
+        Without `copy` there is no cache either: both need a framebuffer that can be read.
+        """
+        cached = cache and copy and panel.readable
         return replace(
             cls(
                 width=panel.width,
@@ -118,10 +142,15 @@ class ClientConfig:
                 pixel_format=panel.pixel_format,
                 big_endian=panel.big_endian,
                 framebuffer=panel.readable,
+                readable=copy,
                 max_message=panel.max_message,
                 max_rect_width=panel.max_rect_width,
                 max_rect_area=panel.max_rect_area,
                 density=panel.density,
+                model_kib=panel.model_kib if codec else 0,
+                cache_slots=panel.cache_slots if cached else 0,
+                cache_slot_bytes=panel.cache_slot_bytes if cached else 0,
+                jpeg=jpeg,
             ),
             **rest,
         )
@@ -135,6 +164,8 @@ class _Sink:
         self.events: list[Event] = []
         self.failures: list[BaseException] = []
         self.resize: Callable[[int, int], None] | None = None
+        self.picture: Any = None
+        """What the JPEG decoder made last; the client reads it until it makes another."""
 
 
 class Client:
@@ -191,6 +222,15 @@ class Client:
         c.receive, c.receive_size = self._receive, len(self._receive)
         c.max_rect_width, c.max_rect_area = config.max_rect_width, config.max_rect_area
         c.cursor, c.capabilities = config.cursor, config.capabilities
+        c.model_kib = config.model_kib
+        if config.cache_slots:
+            self._cache = ffi.new("uint8_t[]", lib.tilewire_cache_size(config.cache_slots, config.cache_slot_bytes))
+            c.cache, c.cache_size = self._cache, len(self._cache)
+            c.cache_slots, c.cache_slot_bytes = config.cache_slots, config.cache_slot_bytes
+        if config.jpeg:
+            self._stream = ffi.new("uint8_t[]", lib.tilewire_jpeg_size(config.max_message))
+            c.jpeg, c.jpeg_stream, c.jpeg_stream_size = lib.on_jpeg, self._stream, len(self._stream)
+            c.jpeg_subsamplings = config.jpeg_subsamplings
         c.resume_token, c.resume_update = data(config.resume_token), config.resume_update
         c.callbacks, c.user, c.now_us = self._callbacks, self._device, lib.tilewire_device_now_us
         size = lib.tw_client_size(c)
@@ -429,6 +469,12 @@ def _callback(function: Callable[..., Any]) -> Callable[..., Any]:
     return extern
 
 
+def _decoder(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A callback without whose result the client cannot go on: an exception ends the connection."""
+    extern: Callable[..., Any] = ffi.def_extern(onerror=_keep_failure, error=int(Code.INTERNAL))(function)
+    return extern
+
+
 def _bytes(data: Any, length: int) -> bytes:
     return bytes(ffi.buffer(data, length)) if length else b""
 
@@ -539,3 +585,16 @@ def on_explanation(user: Any, e: Any) -> None:
             operations=tuple(m.Explained(reason=raw[i], quality=raw[i + 1]) for i in range(0, len(raw), 2)),
         )
     )
+
+
+@_decoder
+def on_jpeg(user: Any, jpeg: Any, picture: Any) -> int:
+    try:
+        # A chroma sample stands for all pixels that it covers (SPEC.md 8.9): no smoothing.
+        rgb = simplejpeg.decode_jpeg(_bytes(jpeg.data, jpeg.length), "RGB", fastupsample=True)
+    except ValueError:
+        return int(Code.BAD_PAYLOAD)
+    sink = _sink(user)
+    sink.picture = ffi.from_buffer("uint8_t[]", rgb)
+    picture.pixels = sink.picture
+    return 0

@@ -26,6 +26,8 @@ from tilewire.simulator.stream import ByteStream, StreamError, connect
 
 TICK_S: Final = 1.0
 CLOSE_S: Final = 1.0
+PARTS: Final = ("codec", "cache", "jpeg", "copy")
+"""What a device may offer or leave out."""
 LEFT: Final = 1
 SHIFT: Final = 0xFFE1
 
@@ -42,6 +44,8 @@ class Setup:
     device_id: str = "tilewire-sim"
     key: bytes | None = None
     capabilities: Capability = Capability.INPUT_ECHO
+    without: frozenset[str] = frozenset()
+    """What the device does not offer although its panel could: some of PARTS."""
 
 
 @dataclass(slots=True)
@@ -277,6 +281,7 @@ async def open_device(address: str, setup: Setup) -> AsyncIterator[Device]:
             nonce=secrets.token_bytes(16),
             key=setup.key,
             capabilities=setup.capabilities,
+            **dict.fromkeys(setup.without, False),
         )
     )
     async with connect(address) as stream:

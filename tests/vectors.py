@@ -18,7 +18,10 @@ from tilewire.protocol.vectors import plain
 from tilewire.protocol.wire import MESSAGES, PREFIX, FieldList, Message, Repeated, encode_varint, frame
 
 FOLDER = Path(__file__).resolve().parent.parent / "protocol/vectors"
-EXCHANGES = ("handshake.json", "session.json", "updates.json", "refusals.json", "cache.json")
+EXCHANGES = (
+    *("handshake.json", "session.json", "updates.json", "refusals.json", "cache.json"),
+    *("codec.json", "deflate.json", "jpeg.json"),
+)
 
 Pieces = Callable[[bytes], Iterable[bytes]]
 """How the bytes of one step are cut before they are delivered."""
@@ -146,10 +149,16 @@ class End:
     """The end under test: a connection, and for the client its framebuffer."""
 
     def __init__(self, role: Sender, vector: Vector) -> None:
-        panel = vector.hello["panel"]
+        offer = vector.hello
         self.connection = Connection(role)
         self.key = vector.key
-        self.screen = Framebuffer(panel["width"], panel["height"], PixelFormat(vector.hello["pixel_format"]))
+        self.screen = Framebuffer(
+            offer["panel"]["width"],
+            offer["panel"]["height"],
+            PixelFormat(offer["pixel_format"]),
+            offer.get("model_kib", 0),
+            offer.get("deflate_bits", 0),
+        )
 
     def receive(self, pieces: Iterable[bytes], events: list[dict[str, Any]]) -> None:
         """Take bytes; what they mean is appended to `events`, as far as it goes."""
@@ -211,7 +220,7 @@ class End:
         except LocalProtocolError:
             return
         # Only a payload's inside is not for `send` to know.
-        assert isinstance(message, m.Palette), message
+        assert isinstance(message, m.Palette | m.Codec | m.Deflate | m.Jpeg), message
 
 
 def replay(vector: Vector, role: Sender, pieces: Pieces = whole, *, trailing: bool = False) -> None:

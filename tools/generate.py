@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tilewire.protocol import generate
 from tilewire.protocol.vectors import vector_files
+from tilewire.protocol.vectors_encoded import encoded_vector_files
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,12 +23,14 @@ def outputs() -> dict[Path, str]:
     spec = ROOT / "protocol" / "SPEC.md"
     texts: dict[Path, Callable[[], str]] = {
         ROOT / "clients/threadx/include/tilewire/tw_wire.h": generate.c_header,
+        ROOT / "clients/threadx/src/tw_codec_start.c": generate.c_codec_start,
         ROOT / "clients/micropython/tilewire/wire.py": generate.micropython_module,
         ROOT / "server/viewer/wire.js": generate.javascript_module,
         spec: lambda: generate.fill_sections(spec.read_text()),
     }
     made = {path: text() for path, text in texts.items()}
-    made |= {ROOT / "protocol/vectors" / name: text for name, text in vector_files().items()}
+    vectors = vector_files() | encoded_vector_files()
+    made |= {ROOT / "protocol/vectors" / name: text for name, text in vectors.items()}
     return made
 
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Install and build what is missing, and say so: tools/setup.sh [SECTION...], all sections of tools/setup-packages.txt
-# when none is named. Runs again in well under two seconds when nothing changed.
+# but [bench] when none is named. Runs again in well under two seconds when nothing changed.
 #
 #   PYTHON=/path/to/python   the Python (3.11 or newer) to make .venv from; Debian's own by default
 #   TILEWIRE_NO_INSTALL=1    install no Debian package, only say which are missing
@@ -191,6 +191,7 @@ build() {
     echo "$key" >.venv/tilewire-build
 }
 
+[ $# -ne 0 ] || set -- build run demo test
 # Whatever fails has said its sentence.
 packages "$@" && demo_page "$@" && venv && python_packages && build || exit 1
 say setup "up to date"

@@ -88,6 +88,19 @@ int32_t tw_ns_encode_palette(
     const tw_ns_surface *surface, tw_ns_rect rect, uint8_t *payload, int32_t capacity);
 int32_t tw_ns_encode_raw(const tw_ns_surface *surface, tw_ns_rect rect, uint8_t *payload, int32_t capacity);
 
+/* The tile codec's encoder with its model. `kib`: 16, 32 or 48; NULL where there is no memory. */
+typedef struct tw_ns_codec tw_ns_codec;
+tw_ns_codec *tw_ns_codec_new(int32_t kib, int32_t format, int32_t max_width);
+void tw_ns_codec_free(tw_ns_codec *codec);
+void tw_ns_codec_reset(tw_ns_codec *codec);
+/* Remember the model, and go back to what was remembered last. */
+void tw_ns_codec_keep(tw_ns_codec *codec);
+void tw_ns_codec_roll_back(tw_ns_codec *codec);
+/* The bytes of the payload of CODEC; 0, and the model as it was, where they would be more than `capacity`. `variant`:
+ * 0 live, 1 rest. */
+int32_t tw_ns_codec_encode(tw_ns_codec *codec, const tw_ns_surface *surface, tw_ns_rect rect, int32_t variant,
+    uint8_t *payload, int32_t capacity);
+
 /* `rect` of `now` is on the device now, in `state`. */
 void tw_ns_commit(const tw_ns_surface *shadow, const tw_ns_surface *now, tw_ns_rect rect, int32_t state);
 /* Move pixels and what is known of them; source and destination may overlap. */

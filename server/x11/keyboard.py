@@ -79,7 +79,7 @@ class Keyboard:
                 (keysym, code) for keysym, code in self._borrowed.items() if set(rows[code - first]) <= {keysym, 0}
             )
             for code in self._borrowed.values():
-                pass
+                rows[code - first] = ()
             self._map = KeyMap(first, rows, self._wire.modifier_mapping())
             self._spare = frozenset(self._map.spare)
         return self._map

@@ -30,3 +30,11 @@ uint32_t tilewire_device_now_us(void *user) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint32_t)((uint64_t)now.tv_sec * 1000000U + (uint64_t)now.tv_nsec / 1000U);
 }
+
+size_t tilewire_cache_size(unsigned slots, uint32_t slot_bytes) {
+    return TW_CACHE_SIZE(slots, slot_bytes);
+}
+
+size_t tilewire_jpeg_size(size_t receive_size) {
+    return TW_JPEG_SIZE(receive_size);
+}

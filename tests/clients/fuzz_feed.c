@@ -22,11 +22,11 @@
         } \
     } while (0)
 
-enum { WIDTH = 37, HEIGHT = 21, PADDING = 8, SENTINEL = 0xA5 };
+enum { WIDTH = 37, HEIGHT = 21, PADDING = 8, SENTINEL = 0xA5, SLOTS = 5, SLOT_BYTES = 300 };
 
 typedef struct device {
     tw_client *client;
-    uint8_t *block, *pixels, *receive;
+    uint8_t *block, *pixels, *receive, *cache, *jpeg_stream, *jpeg_picture;
     uint8_t picture[(WIDTH * 4 + PADDING) * HEIGHT]; /* in strip mode: what the panel shows */
     size_t stride, pixels_size;
     unsigned width, height, stored, hold;
@@ -140,6 +140,44 @@ static const tw_callbacks callbacks = {on_welcome, on_draw, on_present, on_words
     on_view_state, on_control_state, on_resize, on_bell, on_input_echo, on_clipboard, on_pong,
     on_explanation};
 
+static void *exactly(size_t size);
+
+/* A decoder of nothing: it looks at what it is given, and its pixels follow from that. */
+static tw_status on_jpeg(void *user, const tw_jpeg *jpeg, tw_picture *picture) {
+    device *seen = (device *)user;
+    const uint8_t *at = jpeg->data, *end = jpeg->data + jpeg->length;
+    size_t size, segment;
+    CHECK(jpeg->data == seen->jpeg_stream && jpeg->length >= 309);
+    CHECK(at[0] == 0xFF && at[1] == 0xD8 && end[-2] == 0xFF && end[-1] == 0xD9);
+    /* Headers one after the other, then entropy-coded data without any marker, then EOI. */
+    for (at += 2; at[1] != 0xDA; at += 2 + (at[2] << 8 | at[3])) {
+        CHECK(at + 4 < end && at[0] == 0xFF && (at[1] == 0xDB || at[1] == 0xC0 || at[1] == 0xC4));
+    }
+    at += 2 + (at[2] << 8 | at[3]);
+    CHECK(at < end - 2);
+    segment = (size_t)(end - 2 - at);
+    for (size_t i = 0; i < segment; i++) {
+        CHECK(at[i] != 0xFF || at[++i] == 0);
+    }
+    CHECK(
+        jpeg->width >= 1 && jpeg->width <= seen->width && jpeg->height >= 1 && jpeg->height <= seen->height);
+    note(seen, jpeg->width << 16 | jpeg->height);
+    note_bytes(seen, at, segment);
+    if (at[0] == 0x2A) {
+        return TW_CODE_BAD_PAYLOAD;
+    }
+    picture->step = at[0] & 1 ? 4 : 3;
+    picture->stride = (size_t)jpeg->width * picture->step + (at[0] & 2);
+    picture->red = picture->step - 1;
+    size = picture->stride * (jpeg->height - 1) + (size_t)jpeg->width * picture->step;
+    free(seen->jpeg_picture);
+    picture->pixels = seen->jpeg_picture = (uint8_t *)exactly(size);
+    for (size_t i = 0; i < size; i++) {
+        seen->jpeg_picture[i] = (uint8_t)(at[i % segment] + i);
+    }
+    return TW_OK;
+}
+
 static void *exactly(size_t size) {
     void *memory = malloc(size);
     CHECK(memory != NULL);
@@ -162,6 +200,10 @@ static void start(device *seen, unsigned set_up) {
     config.receive_size = set_up & 8 ? 1024 : 5000;
     config.capabilities = 0xFA;
     config.max_rect_area = set_up & 8 ? 400 : 0;
+    config.model_kib = set_up & 8 ? 48 : 16;
+    config.jpeg = on_jpeg;
+    config.jpeg_stream_size = TW_JPEG_SIZE(config.receive_size);
+    config.jpeg_stream = seen->jpeg_stream = (uint8_t *)exactly(config.jpeg_stream_size);
     config.callbacks = &callbacks;
     config.user = seen;
     seen->strips = (set_up & 16) != 0;
@@ -178,6 +220,10 @@ static void start(device *seen, unsigned set_up) {
         config.framebuffer = seen->pixels;
         config.framebuffer_size = seen->pixels_size;
         config.stride = seen->stride;
+        config.cache_slots = SLOTS;
+        config.cache_slot_bytes = SLOT_BYTES;
+        config.cache_size = TW_CACHE_SIZE(SLOTS, SLOT_BYTES);
+        config.cache = seen->cache = (uint8_t *)exactly(config.cache_size);
     }
     seen->block = (uint8_t *)exactly(tw_client_size(&config));
     CHECK(tw_client_init(&seen->client, &config, seen->block, tw_client_size(&config)) == TW_OK);
@@ -187,6 +233,9 @@ static void stop(device *seen) {
     free(seen->block);
     free(seen->pixels);
     free(seen->receive);
+    free(seen->cache);
+    free(seen->jpeg_stream);
+    free(seen->jpeg_picture);
 }
 
 /* Gives the client a piece in memory of its own, and waits for whatever it holds. */
@@ -271,77 +320,4 @@ static void one_input(const uint8_t *data, size_t size) {
     stop(&cut);
 }
 
-#ifdef TW_FUZZER
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    one_input(data, size);
-    return 0;
-}
-
-#else
-
-static uint32_t random_state;
-
-static uint32_t drawn(uint32_t below) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 17;
-    random_state ^= random_state << 5;
-    return random_state % below;
-}
-
-/* One to four small damages. */
-static size_t mutated(uint8_t *out, const uint8_t *data, size_t size) {
-    memcpy(out, data, size);
-    for (uint32_t i = 1 + drawn(4); i != 0 && size != 0; i--) {
-        const size_t at = drawn((uint32_t)size);
-        switch (drawn(5)) {
-        case 0: out[at] = (uint8_t)drawn(256); break;
-        case 1: out[at] ^= (uint8_t)(1U << drawn(8)); break;
-        case 2: out[at] = (uint8_t)(drawn(2) ? 0xFF : 0); break;
-        case 3:
-            memmove(out + at, out + at + 1, size - at - 1);
-            size--;
-            break;
-        default: /* a piece of it again, elsewhere */
-            if (size < MAX_INPUT - 16) {
-                const size_t length = 1 + drawn(size - at < 16 ? (uint32_t)(size - at) : 16);
-                memmove(out + at + length, out + at, size - at);
-                size += length;
-            }
-            break;
-        }
-    }
-    return size;
-}
-
-static size_t read_all(FILE *file, uint8_t *data) {
-    const size_t size = fread(data, 1, MAX_INPUT, file);
-    (void)fclose(file);
-    return size;
-}
-
-int main(int count, char **words) {
-    static uint8_t data[MAX_INPUT], changed[MAX_INPUT];
-    unsigned long rounds;
-    if (count < 2) {
-        one_input(data, read_all(stdin, data));
-        return 0;
-    }
-    rounds = strtoul(words[1], NULL, 10);
-    random_state = 1;
-    for (int i = 2; i < count; i++) {
-        FILE *file = fopen(words[i], "rb");
-        size_t size;
-        CHECK(file != NULL);
-        size = read_all(file, data);
-        one_input(data, size);
-        for (unsigned long round = 0; round < rounds; round++) {
-            one_input(changed, mutated(changed, data, size));
-        }
-    }
-    return 0;
-}
-
-#endif
+#include "fuzz_main.h"

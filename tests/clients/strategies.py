@@ -61,6 +61,26 @@ def drawings(pixel_format: PixelFormat, *, copy: bool = True) -> st.SearchStrate
 
 
 @st.composite
+def cached(draw: st.DrawFn, pixel_format: PixelFormat, slots: int, slot_bytes: int) -> list[Message]:
+    """Operations among which what was stored comes back, always where it fits."""
+    sizes: dict[int, Rect] = {}
+    out: list[Message] = []
+    for _ in range(draw(st.integers(0, 12))):
+        slot = draw(st.integers(0, slots - 1))
+        if draw(st.booleans()):
+            rect = draw(rects().filter(lambda rect: rect.area * pixel_format.stored <= slot_bytes))
+            sizes[slot] = rect
+            out.append(m.CacheStore(slot=slot, rect=rect))
+        elif slot in sizes:
+            x = draw(st.integers(0, WIDTH - sizes[slot].width))
+            y = draw(st.integers(0, HEIGHT - sizes[slot].height))
+            out.append(m.CacheDraw(slot=slot, position=Point(x, y)))
+        else:
+            out.append(draw(drawings(pixel_format)))
+    return out
+
+
+@st.composite
 def updates(draw: st.DrawFn, pixel_format: PixelFormat, *, copy: bool = True) -> list[Message]:
     """The operations of some updates, framed by BEGIN and END."""
     out: list[Message] = []
@@ -115,9 +135,16 @@ oddities: st.SearchStrategy[Message] = st.one_of(
     ),
     st.builds(m.Clipboard, total=st.integers(0, 6), offset=st.integers(0, 4), data=st.binary(max_size=4)),
     st.builds(m.CursorPosition, position=st.builds(Point, st.integers(0, 50), st.integers(0, 50))),
-    st.builds(m.CacheStore, slot=st.integers(0, 8191), rect=rects()),
-    st.builds(m.CacheDraw, slot=st.integers(0, 8191), position=st.just(Point(0, 0))),
+    st.builds(m.CacheStore, slot=st.integers(0, 4) | st.integers(0, 8191), rect=rects()),
+    st.builds(m.CacheDraw, slot=st.integers(0, 4) | st.integers(0, 8191), position=st.just(Point(0, 0))),
+    st.builds(m.CacheDraw, slot=st.integers(0, 1), position=st.builds(Point, st.integers(0, 50), st.integers(0, 30))),
     st.builds(m.Codec, rect=rects(), epoch=st.integers(0, 255), payload=st.binary(max_size=4)),
+    st.builds(
+        m.Codec,
+        rect=rects(),
+        epoch=st.sampled_from([0x81, 0x82, 1, 2]),
+        payload=st.binary(max_size=60).map(lambda data: bytes((len(data) & 1,)) + data),
+    ),
     st.builds(m.Deflate, rect=rects(), inner=st.sampled_from([0x48, 0x49]), payload=st.binary(max_size=4)),
     st.builds(m.Jpeg, rect=rects(), quality=st.integers(1, 100), sampling=st.integers(0, 3), payload=st.just(b"")),
     st.builds(m.Fill, rect=rects(60, 40), pixel=st.binary(min_size=1, max_size=3)),

@@ -95,10 +95,10 @@ def connect(client: c.Client, capabilities: int | None = None) -> Server:
 class Oracle:
     """The Python connection in the client's role, with the reference decoder: what the C client has to agree with."""
 
-    def __init__(self, client: c.Client, hello: m.Hello) -> None:
+    def __init__(self, hello: m.Hello) -> None:
         self.connection = Connection(role=Sender.CLIENT)
         self.connection.send(hello)
-        self.framebuffer = Framebuffer(client.width, client.height, client.config.pixel_format)
+        self.framebuffer = Framebuffer.of(hello)
         self.events: list[c.Event] = []
         self.code: Code | None = None
         self.truncated = False

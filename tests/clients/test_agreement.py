@@ -23,7 +23,7 @@ def compare(client: c.Client, data: bytes, cuts: Sequence[int] = ()) -> Oracle:
     server = Server()
     server.receive(client.output())
     assert server.connection.hello is not None
-    oracle = Oracle(client, server.connection.hello)
+    oracle = Oracle(server.connection.hello)
     oracle.feed(data)
     oracle.end()
     for piece in pieces(data, cuts):
@@ -91,6 +91,9 @@ def test_any_conversation(data: st.DataObject, cuts: list[int]) -> None:
         capabilities=ALL,
         max_rect_area=data.draw(st.sampled_from([0, 256])),
         max_rect_width=data.draw(st.sampled_from([0, 16])),
+        model_kib=data.draw(st.sampled_from([0, 16])),
+        cache_slots=data.draw(st.sampled_from([0, 1, 4])) if framebuffer else 0,
+        cache_slot_bytes=data.draw(st.sampled_from([1, 100, 4096])),
         hold=data.draw(st.booleans()),
     )
     compare(c.Client(device), stream, cuts)
@@ -99,10 +102,12 @@ def test_any_conversation(data: st.DataObject, cuts: list[int]) -> None:
 @settings(max_examples=300, deadline=None)
 @given(type_=st.integers(0, 255), body=st.binary(max_size=64), inside=st.booleans())
 @example(type_=0x4C, body=bytes(6) + b"\x01\x14", inside=True)
+@example(type_=0x4A, body=bytes(6) + b"\x81\x00\x00\x00\x00\x00", inside=True)
 def test_any_body(type_: int, body: bytes, inside: bool) -> None:
     begin = m.Begin(update=1, input=0).encode() if inside else b""
     stream = handshake(int(ALL | Capability.COPY)) + begin + frame(type_, body)
     compare(c.Client(config(capabilities=ALL)), stream)
+    compare(c.Client(config(capabilities=ALL, model_kib=16, cache_slots=100, cache_slot_bytes=400)), stream)
 
 
 @settings(max_examples=300, deadline=None)

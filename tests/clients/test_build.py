@@ -58,7 +58,19 @@ def test_the_port_and_its_example_compile_without_a_warning(tmp_path: Path) -> N
         )  # fmt: skip
 
 
-SWITCHES = ("RGB565", "XRGB8888", "8BIT", "COPY", "HMAC", "CLIPBOARD", "TEXTS", "STATISTICS")
+SWITCHES = (
+    "RGB565",
+    "XRGB8888",
+    "8BIT",
+    "COPY",
+    "HMAC",
+    "CLIPBOARD",
+    "TEXTS",
+    "STATISTICS",
+    "CODEC",
+    "CACHE",
+    "JPEG_HOOK",
+)
 
 
 @pytest.mark.parametrize("off", [*((name,) for name in SWITCHES), SWITCHES[1:]], ids="-".join)
@@ -72,7 +84,8 @@ def test_every_switch_can_be_off(tmp_path: Path, off: tuple[str, ...]) -> None:
         ["-DTW_WITH_RGB565=0", "-DTW_WITH_XRGB8888=0", "-DTW_WITH_8BIT=0"],
         ["-DTW_WITH_COPY=2"],
         ["-DTW_WITH_JPEG=1"],
-        ["-DTW_WITH_CODEC=1"],
+        ["-DTW_WITH_CODEC=2"],
+        ["-DTW_WITH_COPY=0", "-DTW_WITH_CACHE=1"],
         ["-DTW_SEND_SIZE=1151"],
         ["-DTW_SEND_SIZE=32769"],
     ],
@@ -136,12 +149,29 @@ def test_memory_of_a_client(tmp_path: Path) -> None:
     source = tmp_path / "size.c"
     source.write_text(
         '#include "tilewire/tilewire.h"\n'
-        "static unsigned char memory[TW_CLIENT_SIZE(0)];\n"
-        "typedef char small[sizeof memory <= 8192 ? 1 : -1];\n"
-        "int main(void) { return sizeof memory == tw_client_size(0) ? 0 : 1; }\n"
+        "static unsigned char plain[TW_CLIENT_SIZE(0, 1024)], largest[TW_CLIENT_SIZE(48, 1024)];\n"
+        "typedef char small[sizeof plain <= 8192 ? 1 : -1];\n"
+        "typedef char holds_the_budget[sizeof largest <= 65536 ? 1 : -1];\n"
+        "static int differs(unsigned kib, unsigned panel, unsigned rect, size_t size) {\n"
+        "    tw_client_config config = {0};\n"
+        "    config.model_kib = kib, config.width = panel, config.max_rect_width = rect;\n"
+        "    return tw_client_size(&config) != size;\n"
+        "}\n"
+        "int main(void) {\n"
+        "    return sizeof plain != tw_client_size(0) || differs(0, 9, 0, sizeof plain)\n"
+        "           || differs(48, 1024, 0, sizeof largest) || differs(48, 4096, 1024, sizeof largest)\n"
+        "           || differs(16, 1, 0, TW_CLIENT_SIZE(16, 1)) || differs(32, 99, 16, TW_CLIENT_SIZE(32, 16));\n"
+        "}\n"
     )
-    run(compiler("gcc"), "-std=c99", "-Wno-unused-local-typedefs", *INCLUDES, source, *SOURCES, "-o", tmp_path / "size")
+    flags = ["-std=c99", "-Wno-unused-local-typedefs", *INCLUDES]
+    run(compiler("gcc"), *flags, source, *SOURCES, "-o", tmp_path / "size")
     run(tmp_path / "size")
+
+
+def test_const_tables_of_jpeg_headers_are_small(tmp_path: Path) -> None:
+    run(compiler("gcc"), "-Os", "-std=c99", *INCLUDES, "-c", THREADX / "src/tw_jpeg.c", "-o", tmp_path / "jpeg.o")
+    sections = run("size", "-A", tmp_path / "jpeg.o")
+    assert sum(int(size) for size in re.findall(r"^\.rodata\S*\s+(\d+)", sections, re.MULTILINE)) <= 700
 
 
 def test_no_extension_and_no_recursion() -> None:

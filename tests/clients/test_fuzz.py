@@ -1,74 +1,163 @@
-"""The fuzz target in its short form: seeds are the servers' sides of the golden vectors, damage is repeatable."""
+"""The fuzz targets in their short form: seeds are real payloads and the golden vectors, damage is repeatable."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from tilewire.protocol import Sender
+from tilewire.protocol import PixelFormat, Rect, Sender
+from tilewire.protocol import messages as m
+from tilewire.server.codec import TileCodec, Variant
 
 from tests import vectors
-from tests.clients.test_build import INCLUDES, SOURCES, compiler, run
+from tests.clients.pictures import KINDS, picture, surface
+from tests.clients.test_build import INCLUDES, SOURCES, THREADX, compiler, run
+from tests.clients.test_jpeg import jpeg_file, message, photograph
 
-SOURCE = Path(__file__).with_name("fuzz_feed.c")
+FEED = Path(__file__).with_name("fuzz_feed.c")
+CODEC = Path(__file__).with_name("fuzz_codec.c")
 REGRESSIONS = Path(__file__).with_name("regressions")
 FLAGS = ["-std=c99", "-g", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
 SANITIZERS = "address,undefined"
 SET_UPS = (0, 16, 32, 128, 144, 160, 1, 2, 64)
 """Framebuffer, strips, greeted already, pending, together; XRGB8888; RGB332; with a key."""
+GREETED = 32
+FORMATS = list(PixelFormat)
 
 
-def build(target: Path, *flags: str) -> Path:
-    run(compiler("clang"), *FLAGS, *flags, "-fno-sanitize-recover=all", *INCLUDES, *SOURCES, SOURCE, "-o", target)
+def build(source: Path, target: Path, *flags: str) -> Path:
+    run(
+        compiler("clang"), *FLAGS, *flags, "-fno-sanitize-recover=all", *INCLUDES, f"-I{THREADX / 'src'}", *SOURCES,
+        source, "-o", target,
+    )  # fmt: skip
     return target
 
 
-@pytest.fixture(scope="module")
-def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("seeds")
+def written(folder: Path, inputs: Iterable[bytes]) -> list[Path]:
     made = []
-    for number, vector in enumerate(vectors.exchanges()):
-        data = b"".join(step.data for step in vector.steps if step.sender is Sender.SERVER)
-        if 0 < len(data) <= 3000:
-            made.append(folder / f"{number:03}")
-            made[-1].write_bytes(bytes((SET_UPS[number % len(SET_UPS)], number % 40)) + data)
+    for number, data in enumerate(inputs):
+        made.append(folder / f"{number:03}")
+        made[-1].write_bytes(data)
+    return made
+
+
+def payloads(pixel_format: PixelFormat, kib: int, rect: Rect, number: int) -> list[m.Codec]:
+    """Four pictures through one model."""
+    codec = TileCodec(kib, pixel_format, rect.width)
+    made = []
+    for update in range(4):
+        values = picture(KINDS[(number + update) % len(KINDS)], rect.width, rect.height, pixel_format, number)
+        source = surface(values, rect.width, rect.height, pixel_format)
+        coded = codec.encode(source, rect, Variant(update // 2), 1 << 20)
+        assert coded is not None
+        made.append(coded)
+    return made
+
+
+def updates() -> Iterable[bytes]:
+    """What fuzz_feed.c is to find in an open session: the codec, the cache and JPEG."""
+    for number, pixel_format in enumerate(FORMATS):
+        rect = Rect(0, 0, 20 + number, 12)
+        for set_up in (GREETED, GREETED | 8, GREETED | 16, GREETED | 16 | 128):
+            coded = payloads(pixel_format, 48 if set_up & 8 else 16, rect, number)
+            operations: list[m.Message] = [m.Begin(update=1, input=0), *coded]
+            if not set_up & 16:
+                operations += [
+                    m.CacheStore(slot=4, rect=Rect(1, 2, 9, 8)),
+                    m.CacheDraw(slot=4, position=m.Point(28, 13)),
+                    m.CacheStore(slot=0, rect=Rect(0, 0, 1, 1)),
+                ]
+            for sampling in (number, number | 16):
+                file = jpeg_file(photograph(*((11, 6) if sampling & 16 else (21, 12))), 50, number)
+                operations.append(message(Rect(2, 3, 21, 12), 50, sampling, file))
+            yield bytes((set_up | number, 7)) + b"".join(x.encode() for x in (*operations, m.End()))
+
+
+def greeted(vector: vectors.Vector, number: int) -> bytes:
+    data = b"".join(step.data for step in vector.steps if step.sender is Sender.SERVER)
+    return bytes((SET_UPS[number % len(SET_UPS)], number % 40)) + data
+
+
+@pytest.fixture(scope="module")
+def feed_seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    inputs = [greeted(vector, number) for number, vector in enumerate(vectors.exchanges())]
+    made = written(tmp_path_factory.mktemp("feed"), [*(data for data in inputs if 2 < len(data) <= 3002), *updates()])
     assert len(made) > 100
     return made
 
 
 @pytest.fixture(scope="module")
+def codec_seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    inputs = []
+    for set_up in range(12):
+        pixel_format, kib = FORMATS[set_up // 3], 16 * (1 + set_up % 3)
+        for number in range(len(KINDS)):
+            rect = Rect(0, 0, 5 + 7 * number, 14 - 2 * number)
+            data = bytes((set_up, rect.width - 1, rect.height - 1))
+            for coded in payloads(pixel_format, kib, rect, number):
+                data += len(coded.payload).to_bytes(2, "little") + coded.payload
+            inputs.append(data)
+    return written(tmp_path_factory.mktemp("codec"), inputs)
+
+
+@pytest.fixture(scope="module")
 def fuzz_feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("fuzz") / "fuzz_feed", f"-fsanitize={SANITIZERS}")
+    return build(FEED, tmp_path_factory.mktemp("fuzz") / "fuzz_feed", f"-fsanitize={SANITIZERS}")
 
 
-def test_seeds_and_their_damages(fuzz_feed: Path, seeds: list[Path]) -> None:
-    run(fuzz_feed, 40, *seeds)
+@pytest.fixture(scope="module")
+def fuzz_codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(CODEC, tmp_path_factory.mktemp("fuzz") / "fuzz_codec", f"-fsanitize={SANITIZERS}")
 
 
-def test_regressions(fuzz_feed: Path) -> None:
+def test_seeds_and_their_damages(fuzz_feed: Path, feed_seeds: list[Path]) -> None:
+    run(fuzz_feed, 40, *feed_seeds)
+
+
+def test_payloads_and_their_damages(fuzz_codec: Path, codec_seeds: list[Path]) -> None:
+    run(fuzz_codec, 40, *codec_seeds)
+
+
+def test_regressions(fuzz_feed: Path, fuzz_codec: Path) -> None:
+    """A regression belongs to the target that its name begins with, to fuzz_feed where it names none."""
     found = sorted(path for path in REGRESSIONS.glob("*") if path.suffix != ".md")
     assert found
-    run(fuzz_feed, 0, *found)
+    codec = [path for path in found if path.name.startswith("codec-")]
+    run(fuzz_feed, 0, *(path for path in found if path not in codec))
+    if codec:
+        run(fuzz_codec, 0, *codec)
 
 
-def test_one_input_from_stdin(fuzz_feed: Path, seeds: list[Path]) -> None:
-    with seeds[0].open("rb") as seed:
-        subprocess.run([fuzz_feed], stdin=seed, check=True)
+def test_one_input_from_stdin(
+    fuzz_feed: Path, feed_seeds: list[Path], fuzz_codec: Path, codec_seeds: list[Path]
+) -> None:
+    for target, seeds in ((fuzz_feed, feed_seeds), (fuzz_codec, codec_seeds)):
+        with seeds[0].open("rb") as seed:
+            subprocess.run([target], stdin=seed, check=True)
 
 
-def test_the_libfuzzer_target(tmp_path: Path, seeds: list[Path]) -> None:
-    target = build(tmp_path / "fuzz", "-DTW_FUZZER", f"-fsanitize=fuzzer,{SANITIZERS}")
-    corpus = tmp_path / "corpus"
+def libfuzzer(source: Path, folder: Path, seeds: list[Path]) -> None:
+    target = build(source, folder / "fuzz", "-DTW_FUZZER", f"-fsanitize=fuzzer,{SANITIZERS}")
+    corpus = folder / "corpus"
     corpus.mkdir()
     done = subprocess.run(
         [target, "-runs=5000", "-seed=1", "-max_len=3000", corpus, seeds[0].parent],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+def test_the_libfuzzer_target_of_the_client(tmp_path: Path, feed_seeds: list[Path]) -> None:
+    libfuzzer(FEED, tmp_path, feed_seeds)
+
+
+def test_the_libfuzzer_target_of_the_codec(tmp_path: Path, codec_seeds: list[Path]) -> None:
+    libfuzzer(CODEC, tmp_path, codec_seeds)

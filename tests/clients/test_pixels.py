@@ -23,17 +23,12 @@ def framed(*operations: Message) -> list[Message]:
     return [m.Begin(update=1, input=0), *operations, m.End()]
 
 
-def oracle_of(client: c.Client, server: Server) -> Oracle:
-    assert server.connection.hello is not None
-    oracle = Oracle(client, server.connection.hello)
-    return oracle
-
-
 def shown(client: c.Client, messages: Sequence[Message], cuts: Sequence[int] = ()) -> tuple[bytes, bytes]:
     """The device's framebuffer and the reference decoder's, after the same messages."""
     server = Server()
     data = server.accept(client) + server.send(*messages)
-    oracle = oracle_of(client, server)
+    assert server.connection.hello is not None
+    oracle = Oracle(server.connection.hello)
     oracle.feed(data)
     for piece in pieces(data, cuts):
         client.feed(piece)
@@ -157,7 +152,8 @@ def corrupted(rect: Rect, payload: bytes) -> Code | None:
     server = Server()
     data = server.accept(client)
     data += server.send(m.Begin(update=1, input=0), m.Palette(rect=rect, payload=payload))
-    oracle = oracle_of(client, server)
+    assert server.connection.hello is not None
+    oracle = Oracle(server.connection.hello)
     oracle.feed(data)
     client.feed(data)
     assert client.error is oracle.code

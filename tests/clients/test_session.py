@@ -91,8 +91,11 @@ def test_hello_of_the_standard_panels(panel: object) -> None:
     hello = hello_of(c.ClientConfig.for_panel(panel))
     assert (hello.panel.width, hello.panel.height) == (panel.width, panel.height)
     assert bool(hello.capabilities & Capability.COPY) is panel.readable
-    # No tile codec, JPEG, cache or local cursor yet.
-    assert (hello.model_kib, hello.cache, hello.jpeg, hello.cursor, hello.deflate_bits) == (0, None, None, None, 0)
+    assert hello.model_kib == panel.model_kib
+    assert (hello.cache is not None) is panel.readable
+    assert hello.jpeg is not None
+    # No local cursor yet; deflate is for interpreters.
+    assert (hello.cursor, hello.deflate_bits) == (None, 0)
 
 
 def test_limits_are_at_least_what_the_wire_knows() -> None:

@@ -100,9 +100,7 @@ def import_faults(name: str, source: str, package: tuple[str, ...]) -> list[str]
         faults += [
             f"{node.func.id}()"
             for node in ast.walk(ast.parse(source))
-            if isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in NOT_CALLED_IN_PROTOCOL
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in NOT_CALLED_IN_PROTOCOL
         ]
     return faults
 
@@ -129,9 +127,7 @@ def include_faults(path: Path, source: str) -> list[str]:
 
 
 def test_the_root_holds_what_the_design_names() -> None:
-    ignored = [
-        line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line and line[0] != "#"
-    ]
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line and line[0] != "#"]
     seen = {
         path.name
         for path in ROOT.iterdir()

@@ -1,5 +1,6 @@
 """The oracle: the reference decoder against encoders and models that are written here, as plainly as can be."""
 
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from tilewire.protocol import PixelFormat, Point, Rect, RemoteProtocolError
 from tilewire.protocol import messages as m
 from tilewire.protocol.errors import Code
-from tilewire.protocol.reference import RUN_COLOURS, Framebuffer, index_bits
+from tilewire.protocol.reference import RUN_COLOURS, Framebuffer, index_bits, inflate
+from tilewire.protocol.vectors_encoded import lsb_first
 
 from tests.protocol.strategies import rects
 
@@ -154,19 +156,77 @@ def test_a_slot_keeps_pixels_and_size(rect: Rect, data: st.DataObject) -> None:
     expect(screen, [1] * (W * H), Rect(place.x, place.y, rect.width, rect.height), kept)
 
 
-def test_what_is_not_decoded_is_refused() -> None:
-    screen = Framebuffer(W, H, PixelFormat.RGB565)
+def test_what_needs_an_offer_is_refused_without() -> None:
+    screen = Framebuffer(W, H, PixelFormat.RGB565, deflate_bits=0)
     rect = Rect(0, 0, 1, 1)
     for message in (
         m.Codec(rect=rect, epoch=0x81, payload=b""),
         m.Deflate(rect=rect, inner=0x48, payload=b""),
-        m.Jpeg(rect=rect, quality=50, sampling=0, payload=b""),
     ):
         with pytest.raises(RemoteProtocolError) as caught:
             screen.apply(message)
         assert caught.value.code is Code.NOT_OFFERED
     screen.apply(m.Ping(stamp=1))
     assert not any(screen.pixels)
+
+
+def test_no_model_before_the_first_reset() -> None:
+    screen = Framebuffer(W, H, PixelFormat.RGB565, model_kib=16)
+    with pytest.raises(RemoteProtocolError) as caught:
+        screen.apply(m.Codec(rect=Rect(0, 0, 1, 1), epoch=0, payload=b"\0"))
+    assert caught.value.code is Code.BAD_VALUE
+
+
+@given(
+    st.sampled_from(list(PixelFormat)), st.binary(max_size=300), st.integers(8, 15), st.integers(0, 9), st.booleans()
+)
+def test_inflating(pixel_format: PixelFormat, data: bytes, bits: int, level: int, palette: bool) -> None:
+    """Any stream of zlib's own for a window that is large enough; with less room or a byte more it is refused."""
+    coder = zlib.compressobj(level, zlib.DEFLATED, -max(9, bits))
+    stream = coder.compress(data) + coder.flush()
+    window = max(9, bits)
+    assert inflate(stream, window, len(data)) == data
+    wrongs = [(stream + b"\0", len(data)), (stream[:-1], len(data)), *([(stream, len(data) - 1)] if data else [])]
+    for wrong, bound in wrongs:
+        with pytest.raises(RemoteProtocolError) as caught:
+            inflate(wrong, window, bound)
+        assert caught.value.code is Code.BAD_PAYLOAD
+    screen = Framebuffer(W, H, pixel_format)
+    cls, inner = (m.Palette, 0x49) if palette else (m.Raw, 0x48)
+    rect = Rect(1, 1, 5, 3)
+    outcomes: list[list[int] | Code] = []
+    for message in (cls(rect=rect, payload=data), m.Deflate(rect=rect, inner=inner, payload=stream)):
+        try:
+            screen.apply(message)
+            outcomes.append(screen.read(rect))
+        except RemoteProtocolError as error:
+            outcomes.append(error.code)
+    assert outcomes[0] == outcomes[1]
+    assert isinstance(outcomes[0], list) or outcomes[0] is Code.BAD_PAYLOAD
+
+
+@pytest.mark.parametrize("bits", range(8, 16))
+def test_no_distance_beyond_the_window(bits: int) -> None:
+    """A match of 3 at the largest distance is taken, one further refused: by hand, since zlib's encoder stays below."""
+
+    def stream(distance: int) -> bytes:
+        code = next(code for code in reversed(range(30)) if _distance_base(code) <= distance)
+        extra = max(0, code // 2 - 1)
+        literals = f"{0x30:08b}" * distance
+        bits = f"{distance - _distance_base(code):0{extra}b}"[::-1] if extra else ""
+        return lsb_first("110" + literals + "0000001" + f"{code:05b}" + bits + "0000000")
+
+    largest = 1 << bits
+    assert len(inflate(stream(largest), bits, largest + 3)) == largest + 3
+    if bits < 15:
+        with pytest.raises(RemoteProtocolError) as caught:
+            inflate(stream(largest + 1), bits, largest + 4)
+        assert caught.value.code is Code.BAD_PAYLOAD
+
+
+def _distance_base(code: int) -> int:
+    """RFC 1951, 3.2.5."""
+    return code + 1 if code < 4 else 1 + (2 + code % 2 << code // 2 - 1)
 
 
 @pytest.mark.parametrize(

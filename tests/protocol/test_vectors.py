@@ -1,6 +1,7 @@
 """Every golden vector, on both roles: whole, byte by byte, with trailing bytes, and grown."""
 
 import hashlib
+from itertools import product
 from typing import Any
 
 import pytest
@@ -9,10 +10,15 @@ from tilewire.protocol import PixelFormat, Rect, RemoteProtocolError, Sender
 from tilewire.protocol import messages as m
 from tilewire.protocol.errors import Code
 from tilewire.protocol.reference import Framebuffer
+from tilewire.protocol.reference_codec import MODEL_KIB
+from tilewire.protocol.reference_jpeg import convert
+from tilewire.protocol.rules import RESET
 from tilewire.protocol.vectors import plain
+from tilewire.protocol.vectors_encoded import JPEG_TOLERANCE
 from tilewire.protocol.wire import MESSAGES, Message
 
 from tests import vectors as v
+from tests.protocol import jpegs
 
 VECTORS = v.exchanges()
 ROLES = pytest.mark.parametrize("role", [Sender.CLIENT, Sender.SERVER], ids=["client", "server"])
@@ -71,9 +77,7 @@ def test_a_replay_notices_what_is_wrong() -> None:
 
 def test_the_exchanges_say_every_message_and_most_codes() -> None:
     seen = {event["type"] for vector in VECTORS for step in vector.steps for event in step.events}
-    # Tile encodings that the reference decoder does not know yet have only refusals, and single messages.
-    later = {"CODEC", "DEFLATE", "JPEG"}
-    assert seen == {cls.name for cls in MESSAGES.values()} - later | {"HELLO", "REPLY", "REFUSAL"}
+    assert seen == {cls.name for cls in MESSAGES.values()} | {"HELLO", "REPLY", "REFUSAL"}
     codes = {vector.error.code for vector in VECTORS if vector.error}
     assert codes == {
         Code.PROTOCOL,
@@ -143,3 +147,62 @@ def test_tile(item: dict[str, Any]) -> None:
         for x in range(screen.width):
             if not rect.contains(Rect(x, y, 1, 1)):
                 assert screen.pixels[y * screen.width + x] == before[y * screen.width + x]
+
+
+@pytest.mark.parametrize("item", v.read("codec_tiles.json"), ids=lambda item: item["name"])
+def test_codec_tiles(item: dict[str, Any]) -> None:
+    pixel_format = PixelFormat[item["format"]]
+    epoch = 0
+    screen = Framebuffer(1, 1, pixel_format, item["model_kib"])
+    assert item["tiles"][0]["reset"]
+    for tile in item["tiles"]:
+        epoch += tile["reset"]
+        screen.resize(tile["width"], tile["height"])
+        rect = Rect(0, 0, tile["width"], tile["height"])
+        reset = RESET if tile["reset"] else 0
+        message = m.Codec(rect=rect, epoch=epoch | reset, payload=bytes.fromhex(tile["payload"]))
+        if "error" in tile:
+            with pytest.raises(RemoteProtocolError) as caught:
+                screen.apply(message)
+            assert caught.value.code.name == tile["error"]
+            assert tile is item["tiles"][-1]
+            return
+        screen.apply(message)
+        if "stored" in tile:
+            assert screen.stored().hex() == tile["stored"]
+        else:
+            assert hashlib.sha256(screen.stored()).hexdigest() == tile["sha256"]
+
+
+def test_codec_tiles_are_of_every_kind() -> None:
+    good = [item for item in v.read("codec_tiles.json") if "error" not in item["tiles"][-1]]
+    assert {(item["format"], item["model_kib"]) for item in good} == set(
+        product((pixel_format.name for pixel_format in PixelFormat), MODEL_KIB)
+    )
+    for item in good:
+        variants = {tile["payload"][:2] for tile in item["tiles"]}
+        assert variants <= {"00", "01"}
+        assert variants == {"00", "01"} or item["name"] == "ones"
+
+
+@pytest.mark.parametrize("item", v.read("jpeg_tiles.json"), ids=lambda item: item["name"])
+def test_jpeg_tile(item: dict[str, Any]) -> None:
+    """The reference is exact; what libjpeg-turbo makes of it lies within the tolerance, in every format."""
+    width, height = item["width"], item["height"]
+    fields = {name: item[name] for name in ("quality", "sampling")}
+    segment = bytes.fromhex(item["payload"])
+    message = m.Jpeg(rect=Rect(0, 0, width, height), payload=segment, **fields)
+    if "error" in item:
+        with pytest.raises(RemoteProtocolError) as caught:
+            Framebuffer(width, height, PixelFormat.XRGB8888).apply(message)
+        assert caught.value.code.name == item["error"]
+        return
+    levels = bytes.fromhex(item["rgb"])
+    exact = [(levels[at], levels[at + 1], levels[at + 2]) for at in range(0, len(levels), 3)]
+    for pixel_format in PixelFormat:
+        screen = Framebuffer(width, height, pixel_format)
+        screen.apply(message)
+        assert screen.pixels == [convert(colour, pixel_format) for colour in exact]
+    shown = jpegs.decoded(segment, item["quality"], item["sampling"], width, height)
+    for got, colour in zip(shown, exact, strict=True):
+        assert all(abs(a - b) <= JPEG_TOLERANCE - 1 for a, b in zip(got, colour)), (got, colour)

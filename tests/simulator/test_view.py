@@ -66,6 +66,16 @@ def test_typing_shows_and_is_timed(xterm: Served) -> None:
     assert report["input_echo_ms"]["p50"] > 0
 
 
+@pytest.mark.parametrize("without", ["codec", "codec,cache,jpeg,copy"])
+def test_a_device_may_offer_less(without: str, xterm: Served) -> None:
+    done = view(xterm.address, "--without", without, "--click", "200,200", "--type", "ls\\n", "--for", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])["bytes_by_type"]
+    left_out = {"CODEC", "COPY", "CACHE_STORE", "CACHE_DRAW", "JPEG"} if "copy" in without else {"CODEC"}
+    assert "END" in seen
+    assert not left_out & set(seen)
+
+
 def test_websocket_address(xterm: Served) -> None:
     done = view(f"ws://{xterm.address}/", "--for", "0.2", "--json")
     assert done.returncode == 0, done.stderr
@@ -91,7 +101,14 @@ def test_a_plain_sentence_and_no_traceback(arguments: list[str], sentence: str) 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--click", "a,b"], ["--key", "NoSuchKey"], ["--panel", "none"], ["--for", "-1"], ["--probe", "1"]],
+    [
+        ["--click", "a,b"],
+        ["--key", "NoSuchKey"],
+        ["--panel", "none"],
+        ["--for", "-1"],
+        ["--probe", "1"],
+        ["--without", "codec,none"],
+    ],
 )
 def test_wrong_arguments_are_named(arguments: list[str]) -> None:
     done = view("127.0.0.1:1", *arguments)

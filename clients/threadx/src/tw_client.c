@@ -9,14 +9,27 @@
 
 /* The block has room to align it. */
 #define ALIGNMENT 8U
-typedef char tw_client_size_is_large_enough[sizeof(tw_client) + ALIGNMENT <= TW_CLIENT_SIZE(0) ? 1 : -1];
+typedef char tw_client_size_is_large_enough[sizeof(tw_client) + ALIGNMENT <= TW_CLIENT_SIZE(0, 0) ? 1 : -1];
 
 static const tw_callbacks no_callbacks = {
     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
 
+/* What is not named is as large as the panel, and the wire has no smaller limits than these two; rectangles lie inside
+ * the panel anyway. */
+static uint32_t widest_rect(const tw_client_config *config) {
+    const unsigned wanted = config->max_rect_width != 0 ? config->max_rect_width : config->width;
+    return config->max_rect_width == 0 && wanted < TW_MIN_RECT_WIDTH ? TW_MIN_RECT_WIDTH : wanted;
+}
+
+/* Bytes of the block beyond the client itself. */
+static size_t model_size(const tw_client_config *config) {
+    return config->model_kib == 0
+               ? 0
+               : (size_t)config->model_kib * 1024 + TW_CODEC_ROWS_SIZE(widest_rect(config));
+}
+
 size_t tw_client_size(const tw_client_config *config) {
-    (void)config;
-    return TW_CLIENT_SIZE(0);
+    return (size_t)TW_CLIENT_SIZE(0, 0) + (config != NULL ? model_size(config) : 0);
 }
 
 static tw_status set_up_panel(tw_client *client, const tw_client_config *config) {
@@ -59,12 +72,8 @@ static tw_status set_up_limits(tw_client *client, const tw_client_config *config
     }
     client->receive = (uint8_t *)config->receive;
     client->max_message = (uint32_t)config->receive_size;
-    client->max_rect_width = config->max_rect_width != 0 ? config->max_rect_width : client->width;
+    client->max_rect_width = widest_rect(config);
     client->max_rect_area = config->max_rect_area != 0 ? config->max_rect_area : pixels;
-    /* The wire has no smaller limits than these; rectangles lie inside the panel anyway. */
-    if (config->max_rect_width == 0 && client->max_rect_width < TW_MIN_RECT_WIDTH) {
-        client->max_rect_width = TW_MIN_RECT_WIDTH;
-    }
     if (config->max_rect_area == 0 && client->max_rect_area < TW_MIN_RECT_AREA) {
         client->max_rect_area = TW_MIN_RECT_AREA;
     }
@@ -75,9 +84,54 @@ static tw_status set_up_limits(tw_client *client, const tw_client_config *config
     return TW_OK;
 }
 
-static tw_status set_up(tw_client *client, const tw_client_config *config) {
+/* `block`: what follows the client itself. */
+static tw_status set_up_codec(tw_client *client, const tw_client_config *config, void *block) {
+    if (config->model_kib == 0) {
+        return TW_OK;
+    }
+    if (config->model_kib != 16 && config->model_kib != 32 && config->model_kib != 48) {
+        return TW_CODE_ARGUMENT;
+    }
+#if TW_WITH_CODEC
+    client->model_kib = (uint8_t)config->model_kib;
+    client->model = (tw_codec_model *)block;
+    client->rows = (uint32_t *)block + config->model_kib * 256;
+    return TW_OK;
+#else
+    (void)client;
+    (void)block;
+    return TW_CODE_UNSUPPORTED;
+#endif
+}
+
+static tw_status set_up_jpeg(tw_client *client, const tw_client_config *config) {
+    const unsigned all =
+        TW_SUBSAMPLING_S444 | TW_SUBSAMPLING_S422 | TW_SUBSAMPLING_S420 | TW_SUBSAMPLING_GREY;
+    if (config->jpeg == NULL) {
+        return TW_OK;
+    }
+    if (config->jpeg_stream == NULL || (config->jpeg_subsamplings & ~all) != 0) {
+        return TW_CODE_ARGUMENT;
+    }
+    if (config->jpeg_stream_size < TW_JPEG_SIZE(config->receive_size)) {
+        return TW_CODE_MEMORY;
+    }
+#if TW_WITH_JPEG_HOOK
+    client->jpeg = config->jpeg;
+    client->jpeg_stream = (uint8_t *)config->jpeg_stream;
+    client->jpeg_subsamplings = (uint8_t)(config->jpeg_subsamplings != 0 ? config->jpeg_subsamplings : all);
+    return TW_OK;
+#else
+    (void)client;
+    return TW_CODE_UNSUPPORTED;
+#endif
+}
+
+static tw_status set_up(tw_client *client, const tw_client_config *config, void *block) {
     TW_TRY(set_up_panel(client, config));
     TW_TRY(set_up_limits(client, config));
+    TW_TRY(set_up_codec(client, config, block));
+    TW_TRY(set_up_jpeg(client, config));
     if (config->device_id == NULL || config->density > 0xFFFF
         || (config->capabilities & ~PANEL_CAPABILITIES) != 0
         || (config->key != NULL && config->ticket != NULL)
@@ -97,6 +151,13 @@ static tw_status set_up(tw_client *client, const tw_client_config *config) {
     if (TW_WITH_COPY && !client->strips && !config->unreadable) {
         client->offered |= TW_CAPABILITY_COPY;
     }
+    if (config->cache != NULL) {
+#if TW_WITH_CACHE
+        TW_TRY(tw_cache_start(client, config));
+#else
+        return TW_CODE_UNSUPPORTED;
+#endif
+    }
     return tw_greet(client, config);
 }
 
@@ -107,12 +168,12 @@ tw_status tw_client_init(tw_client **client, const tw_client_config *config, voi
     if (memory == NULL || config == NULL) {
         return TW_CODE_ARGUMENT;
     }
-    if (size < sizeof *made + gap) {
+    if (size < sizeof *made + gap + model_size(config)) {
         return TW_CODE_MEMORY;
     }
     made = (tw_client *)(void *)((uint8_t *)memory + gap);
     memset(made, 0, sizeof *made);
-    TW_TRY(set_up(made, config));
+    TW_TRY(set_up(made, config, made + 1));
     *client = made;
     return TW_OK;
 }

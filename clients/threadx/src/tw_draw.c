@@ -58,22 +58,24 @@ tw_status tw_take_end(tw_client *client, tw_reader *reader) {
     return TW_OK;
 }
 
-static tw_status check_inside(const tw_client *client, const tw_rect *rect) {
+tw_status tw_check_inside(const tw_client *client, const tw_rect *rect) {
     return rect->x + rect->width <= client->width && rect->y + rect->height <= client->height
                ? TW_OK
                : TW_CODE_BAD_VALUE;
 }
 
-/* RAW and PALETTE have to keep the limits that HELLO names. */
-static tw_status check_limits(const tw_client *client, const tw_rect *rect) {
-    TW_TRY(check_inside(client, rect));
+tw_status tw_check_limits(const tw_client *client, const tw_rect *rect) {
+    TW_TRY(tw_check_inside(client, rect));
     return rect->width <= client->max_rect_width && rect->width * rect->height <= client->max_rect_area
                ? TW_OK
                : TW_CODE_NOT_OFFERED;
 }
 
-/* Hands a finished rectangle to the caller. */
-static void show(
+uint8_t *tw_pixel_at(const tw_client *client, uint32_t x, uint32_t y) {
+    return client->surface + y * client->stride + (size_t)x * client->stored;
+}
+
+void tw_show(
     tw_client *client, uint32_t x, uint32_t y, uint32_t width, uint32_t height, const uint8_t *pixels) {
     const tw_callbacks *callbacks = client->callbacks;
     client->pending = 1; /* before the call: a DMA may be faster than its return */
@@ -98,10 +100,31 @@ static void raw_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t ro
     }
 }
 
+#if TW_WITH_CODEC
+static tw_status codec_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows) {
+    const tw_tile *tile = &client->tile;
+    const bool last = tile->row + rows == tile->rect.height;
+    for (; rows != 0; rows--, out += stride) {
+        const uint32_t *values = tw_codec_row(&client->codec, tile->at);
+        if (values == NULL) {
+            return TW_CODE_BAD_PAYLOAD;
+        }
+        tw_store_values(client, out, values, tile->rect.width);
+    }
+    return !last || tw_codec_end(&client->codec) ? TW_OK : TW_CODE_BAD_PAYLOAD;
+}
+#endif
+
 static tw_status decode_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows) {
     switch (client->tile.type) {
     case TW_MSG_FILL: fill_rows(client, out, stride, rows); return TW_OK;
     case TW_MSG_RAW: raw_rows(client, out, stride, rows); return TW_OK;
+#if TW_WITH_CODEC
+    case TW_MSG_CODEC: return codec_rows(client, out, stride, rows);
+#endif
+#if TW_WITH_JPEG_HOOK
+    case TW_MSG_JPEG: tw_jpeg_rows(client, out, stride, rows); return TW_OK;
+#endif
     default: return tw_palette_rows(client, out, stride, rows);
     }
 }
@@ -120,26 +143,27 @@ tw_status tw_draw_tile(tw_client *client) {
                 rows = (uint32_t)(client->surface_size / stride);
             }
         } else {
-            out += y * stride + (size_t)rect->x * client->stored;
+            out = tw_pixel_at(client, rect->x, y);
         }
         TW_TRY(decode_rows(client, out, stride, rows));
         tile->row += rows;
-        show(client, rect->x, y, rect->width, rows, out);
+        tw_show(client, rect->x, y, rect->width, rows, out);
     }
     return TW_OK;
 }
 
-static tw_status start_tile(tw_client *client, unsigned type, const tw_rect *rect, const tw_reader *reader) {
+/* The tile is not begun before its first row is due: a payload that is refused draws nothing. */
+static void set_tile(tw_client *client, unsigned type, const tw_rect *rect, const tw_reader *reader) {
     tw_tile *tile = &client->tile;
     tile->type = (uint8_t)type;
     tile->rect = *rect;
     tile->row = rect->height;
     tile->at = reader->at;
     tile->end = reader->end;
-    if (type == TW_MSG_PALETTE) {
-        TW_TRY(tw_palette_start(client));
-    }
-    tile->row = 0;
+}
+
+static tw_status start_tile(tw_client *client) {
+    client->tile.row = 0;
     return tw_draw_tile(client);
 }
 
@@ -152,34 +176,39 @@ static tw_status take_fill(tw_client *client, tw_reader *reader) {
         tw_refuse(reader, TW_CODE_BAD_VALUE);
     }
     TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    TW_TRY(check_inside(client, &rect));
+    TW_TRY(tw_check_inside(client, &rect));
     if (length != client->packed) {
         return TW_CODE_BAD_PAYLOAD;
     }
-    return start_tile(client, TW_MSG_FILL, &rect, reader);
+    set_tile(client, TW_MSG_FILL, &rect, reader);
+    return start_tile(client);
 }
 
 static tw_status take_pixels(tw_client *client, unsigned type, tw_reader *reader) {
     const tw_rect rect = tw_read_rect(reader);
     TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    TW_TRY(check_limits(client, &rect));
+    TW_TRY(tw_check_limits(client, &rect));
     if (type == TW_MSG_RAW && tw_left(reader) != (size_t)rect.width * rect.height * client->packed) {
         return TW_CODE_BAD_PAYLOAD;
     }
-    return start_tile(client, type, &rect, reader);
+    set_tile(client, type, &rect, reader);
+    if (type == TW_MSG_PALETTE) {
+        TW_TRY(tw_palette_start(client));
+    }
+    return start_tile(client);
 }
 
 #if TW_WITH_COPY
 static void copy(tw_client *client, const tw_rect *rect, const tw_point *source) {
     const size_t length = (size_t)rect->width * client->stored;
-    uint8_t *to = client->surface + rect->y * client->stride + (size_t)rect->x * client->stored;
-    const uint8_t *from = client->surface + source->y * client->stride + (size_t)source->x * client->stored;
+    uint8_t *to = tw_pixel_at(client, rect->x, rect->y);
+    const uint8_t *from = tw_pixel_at(client, source->x, source->y);
     for (uint32_t i = 0; i < rect->height; i++) {
         /* Downwards the last row goes first, before it is written over. */
         const size_t row = (source->y < rect->y ? rect->height - 1 - i : i) * client->stride;
         memmove(to + row, from + row, length);
     }
-    show(client, rect->x, rect->y, rect->width, rect->height, to);
+    tw_show(client, rect->x, rect->y, rect->width, rect->height, to);
 }
 #endif
 
@@ -194,44 +223,108 @@ static tw_status take_copy(tw_client *client, tw_reader *reader) {
     if (!(client->capabilities & TW_CAPABILITY_COPY)) {
         return TW_CODE_NOT_OFFERED;
     }
-    TW_TRY(check_inside(client, &rect));
-    TW_TRY(check_inside(client, &from));
+    TW_TRY(tw_check_inside(client, &rect));
+    TW_TRY(tw_check_inside(client, &from));
 #if TW_WITH_COPY
     copy(client, &rect, &source);
 #endif
     return TW_OK;
 }
 
-/* Encodings that are never offered: what is well-formed is refused for that, the rest for what is wrong with it. */
-static tw_status refuse_unoffered(tw_client *client, unsigned type, tw_reader *reader) {
-    switch (type) {
-    case TW_MSG_CACHE_STORE:
-        (void)tw_read_varint(reader, 0, TW_MAX_CACHE_SLOTS - 1);
-        (void)tw_read_rect(reader);
-        tw_read_end(reader);
-        break;
-    case TW_MSG_CACHE_DRAW:
-        (void)tw_read_varint(reader, 0, TW_MAX_CACHE_SLOTS - 1);
-        (void)tw_read_point(reader);
-        tw_read_end(reader);
-        break;
-    case TW_MSG_CODEC:
-        (void)tw_read_rect(reader);
-        (void)tw_read_number(reader, 1, 0, 0xFF); /* epoch */
-        break;
-    case TW_MSG_DEFLATE:
-        (void)tw_read_rect(reader);
-        (void)tw_read_number(reader, 1, TW_MSG_RAW, TW_MSG_PALETTE);
-        break;
-    case TW_MSG_JPEG:
-        (void)tw_read_rect(reader);
-        (void)tw_read_number(reader, 1, 1, 100);             /* quality */
-        if ((tw_read_number(reader, 1, 0, 0x13) & 15) > 3) { /* sampling */
-            tw_refuse(reader, TW_CODE_BAD_VALUE);
-        }
-        break;
-    default: return TW_CODE_PROTOCOL;
+static tw_status take_cache_store(tw_client *client, tw_reader *reader) {
+    const uint32_t slot = tw_read_varint(reader, 0, TW_MAX_CACHE_SLOTS - 1);
+    const tw_rect rect = tw_read_rect(reader);
+    tw_read_end(reader);
+    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
+#if TW_WITH_CACHE
+    return tw_cache_store(client, slot, &rect);
+#else
+    (void)slot;
+    (void)rect;
+    return TW_CODE_NOT_OFFERED;
+#endif
+}
+
+static tw_status take_cache_draw(tw_client *client, tw_reader *reader) {
+    const uint32_t slot = tw_read_varint(reader, 0, TW_MAX_CACHE_SLOTS - 1);
+    const tw_point position = tw_read_point(reader);
+    tw_read_end(reader);
+    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
+#if TW_WITH_CACHE
+    return tw_cache_draw(client, slot, &position);
+#else
+    (void)slot;
+    (void)position;
+    return TW_CODE_NOT_OFFERED;
+#endif
+}
+
+#if TW_WITH_CODEC
+/* Resets the model where the message says so, and refuses one that was made with another. */
+static tw_status follow_epoch(tw_client *client, uint32_t given) {
+    const bool reset = (given & 0x80) != 0;
+    const uint32_t due = (client->epoch + (reset ? 1U : 0U)) & 0x7F;
+    if ((!reset && !client->coded) || (given & 0x7F) != due) {
+        return TW_CODE_BAD_VALUE;
     }
+    if (reset) {
+        tw_codec_reset(client->model, client->model_kib, (tw_codec_format)(client->format - TW_PIXEL_RGB565));
+        client->coded = 1;
+        client->epoch = (uint8_t)due;
+    }
+    return TW_OK;
+}
+#endif
+
+static tw_status take_codec(tw_client *client, tw_reader *reader) {
+    const tw_rect rect = tw_read_rect(reader);
+    const uint32_t epoch = tw_read_number(reader, 1, 0, 0xFF);
+    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
+#if TW_WITH_CODEC
+    if (client->model == NULL) {
+        return TW_CODE_NOT_OFFERED;
+    }
+    TW_TRY(tw_check_limits(client, &rect));
+    TW_TRY(follow_epoch(client, epoch));
+    set_tile(client, TW_MSG_CODEC, &rect, reader);
+    return tw_codec_begin(
+               &client->codec, client->model, client->rows, reader->at, tw_left(reader), rect.width)
+               ? start_tile(client)
+               : TW_CODE_BAD_PAYLOAD;
+#else
+    (void)rect;
+    (void)epoch;
+    return TW_CODE_NOT_OFFERED;
+#endif
+}
+
+static tw_status take_jpeg(tw_client *client, tw_reader *reader) {
+    const tw_rect rect = tw_read_rect(reader);
+    const uint32_t quality = tw_read_number(reader, 1, 1, 100);
+    const uint32_t sampling = tw_read_number(reader, 1, 0, 0x13);
+    if ((sampling & 15) > 3) {
+        tw_refuse(reader, TW_CODE_BAD_VALUE);
+    }
+    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
+#if TW_WITH_JPEG_HOOK
+    if (client->jpeg == NULL || (client->jpeg_subsamplings >> (sampling & 15) & 1) == 0) {
+        return TW_CODE_NOT_OFFERED;
+    }
+    TW_TRY(tw_check_limits(client, &rect));
+    set_tile(client, TW_MSG_JPEG, &rect, reader);
+    TW_TRY(tw_jpeg_start(client, quality, sampling));
+    return start_tile(client);
+#else
+    (void)rect;
+    (void)quality;
+    return TW_CODE_NOT_OFFERED;
+#endif
+}
+
+/* Never offered: what is well-formed is refused for that, the rest for what is wrong with it. */
+static tw_status take_deflate(tw_client *client, tw_reader *reader) {
+    (void)tw_read_rect(reader);
+    (void)tw_read_number(reader, 1, TW_MSG_RAW, TW_MSG_PALETTE);
     TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
     return TW_CODE_NOT_OFFERED;
 }
@@ -240,8 +333,13 @@ tw_status tw_take_drawing(tw_client *client, unsigned type, tw_reader *reader) {
     switch (type) {
     case TW_MSG_FILL: return take_fill(client, reader);
     case TW_MSG_COPY: return take_copy(client, reader);
+    case TW_MSG_CACHE_STORE: return take_cache_store(client, reader);
+    case TW_MSG_CACHE_DRAW: return take_cache_draw(client, reader);
     case TW_MSG_RAW:
     case TW_MSG_PALETTE: return take_pixels(client, type, reader);
-    default: return refuse_unoffered(client, type, reader);
+    case TW_MSG_CODEC: return take_codec(client, reader);
+    case TW_MSG_DEFLATE: return take_deflate(client, reader);
+    case TW_MSG_JPEG: return take_jpeg(client, reader);
+    default: return TW_CODE_PROTOCOL;
     }
 }

@@ -80,7 +80,22 @@ tw_status tw_greet(tw_client *client, const tw_client_config *config) {
     put_number_field(client, TW_HELLO_PIXEL_FORMAT, client->format, 1);
     put_number_field(client, TW_HELLO_MAX_MESSAGE, client->max_message, 4);
     put_pair_field(client, TW_HELLO_MAX_RECT, client->max_rect_width, client->max_rect_area, 4);
+#if TW_WITH_CODEC
+    put_number_field(client, TW_HELLO_MODEL_KIB, client->model_kib, 1);
+#else
     put_number_field(client, TW_HELLO_MODEL_KIB, 0, 1);
+#endif
+#if TW_WITH_CACHE
+    if (client->cache != NULL) {
+        put_pair_field(client, TW_HELLO_CACHE, client->cache_slots, client->cache_slot_bytes, 4);
+    }
+#endif
+#if TW_WITH_JPEG_HOOK
+    if (client->jpeg != NULL) { /* doubling is done here, whatever the decoder can do */
+        put_number_field(
+            client, TW_HELLO_JPEG, client->jpeg_subsamplings | (TW_SCALE_ONE | TW_SCALE_TWO) << 8, 2);
+    }
+#endif
     put_number_field(client, TW_HELLO_DEFLATE_BITS, 0, 1);
     if (config->cursor != TW_CURSOR_NONE) {
         put_number_field(client, TW_HELLO_CURSOR, config->cursor, 2); /* mode, and no shape of any size */
@@ -255,6 +270,11 @@ tw_status tw_take_welcome(tw_client *client, tw_reader *reader) {
         return TW_CODE_BAD_VALUE;
     }
     client->capabilities = (uint32_t)welcome.capabilities;
+#if TW_WITH_CACHE
+    if (client->cache != NULL && welcome.resumed != TW_RESUMED_RESUMED) {
+        tw_cache_forget(client);
+    }
+#endif
     client->state = TW_IN_OPEN;
     client->timing = 0; /* the handshake's clock stops */
     if (client->callbacks->welcome != NULL) {

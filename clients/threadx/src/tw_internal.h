@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tilewire/tilewire.h"
+#include "tw_codec.h"
 #include "tw_reader.h"
 #include "tw_sha256.h"
 
@@ -41,12 +42,12 @@ enum { TW_ALIVE = 0, TW_ENDED_HERE = 1, TW_ENDED_BY_PEER = 2, TW_ENDED_BY_STREAM
 typedef struct tw_tile {
     tw_rect rect;
     uint32_t row;                /* the next one; rect.height: none is left */
-    uint8_t type;                /* TW_MSG_FILL, _RAW or _PALETTE */
+    uint8_t type;                /* TW_MSG_FILL, _RAW, _PALETTE, _CODEC or _JPEG */
     uint8_t runs, bits, colours; /* of PALETTE; bits of an index */
     uint8_t run_index;           /* the colour of the run under way */
     uint32_t run;                /* its pixels that are left */
     uint32_t pixels;             /* pixels that no run has taken yet */
-    const uint8_t *at, *end;     /* the payload that is left */
+    const uint8_t *at, *end;     /* the payload that is left; of CODEC, all of it */
 } tw_tile;
 
 /* Colours as they are stored. */
@@ -90,9 +91,31 @@ struct tw_client {
         pending;      /* the pixels handed out last are still read; cleared by tw_client_draw_done() */
     uint8_t ack_due;  /* END has come, its pixels are not out */
     uint8_t ack_owed; /* to be queued when there is room */
+#if TW_WITH_CODEC
+    uint8_t model_kib;
+    uint8_t coded, epoch; /* 1: the model was reset before; the number of resets, modulo 128 */
+#endif
+#if TW_WITH_JPEG_HOOK
+    uint8_t jpeg_subsamplings;
+    uint8_t doubled; /* 1: a pixel of the picture is four of the panel's */
+#endif
     uint32_t decode_us, decode_since;
     tw_tile tile;
     tw_palette palette;
+#if TW_WITH_CODEC
+    tw_codec codec;
+    tw_codec_model *model; /* NULL: not offered */
+    uint32_t *rows;
+#endif
+#if TW_WITH_CACHE
+    uint8_t *cache; /* NULL: not offered. Width and height of each slot, then their pixels */
+    uint32_t cache_slots, cache_slot_bytes;
+#endif
+#if TW_WITH_JPEG_HOOK
+    tw_status (*jpeg)(void *user, const tw_jpeg *jpeg, tw_picture *picture); /* NULL: not offered */
+    uint8_t *jpeg_stream;
+    tw_picture picture;
+#endif
 
     /* Time. */
     uint8_t timing, heard, unanswered;
@@ -146,6 +169,14 @@ tw_status tw_follow_clipboard(uint32_t *under_way, uint32_t total, uint32_t offs
 
 /* tw_draw.c */
 tw_status tw_check_surface(const tw_client *client);
+tw_status tw_check_inside(const tw_client *client, const tw_rect *rect);
+/* RAW and the like have to keep the limits that HELLO names. */
+tw_status tw_check_limits(const tw_client *client, const tw_rect *rect);
+/* Where a pixel of the framebuffer is. */
+uint8_t *tw_pixel_at(const tw_client *client, uint32_t x, uint32_t y);
+/* Hands a finished rectangle to the caller. */
+void tw_show(
+    tw_client *client, uint32_t x, uint32_t y, uint32_t width, uint32_t height, const uint8_t *pixels);
 tw_status tw_take_begin(tw_client *client, tw_reader *reader);
 tw_status tw_take_end(tw_client *client, tw_reader *reader);
 tw_status tw_take_drawing(tw_client *client, unsigned type, tw_reader *reader);
@@ -156,12 +187,29 @@ uint32_t tw_now_us(const tw_client *client);
 tw_status tw_palette_start(tw_client *client);
 tw_status tw_palette_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows);
 
+#if TW_WITH_CACHE
+/* tw_cache.c */
+tw_status tw_cache_start(tw_client *client, const tw_client_config *config);
+void tw_cache_forget(tw_client *client);
+tw_status tw_cache_store(tw_client *client, uint32_t slot, const tw_rect *rect);
+tw_status tw_cache_draw(tw_client *client, uint32_t slot, const tw_point *position);
+#endif
+
+#if TW_WITH_JPEG_HOOK
+/* tw_jpeg.c */
+/* Has the picture decoded for the tile under way. */
+tw_status tw_jpeg_start(tw_client *client, uint32_t quality, uint32_t sampling);
+void tw_jpeg_rows(const tw_client *client, uint8_t *out, size_t stride, uint32_t rows);
+#endif
+
 /* tw_pixels.c: packed, as on the wire, to stored, as the panel wants them */
 /* Bytes of a packed pixel; 0: the format is left out in tw_config.h. */
 uint8_t tw_packed_size(unsigned format);
 /* One packed pixel, in the low `stored` bytes of the result, in the machine's order. */
 uint32_t tw_pixel(const tw_client *client, const uint8_t *packed);
 void tw_store_pixels(const tw_client *client, uint8_t *out, const uint8_t *packed, uint32_t count);
+/* Pixels as values, the low 24 bits at most, become stored ones. */
+void tw_store_values(const tw_client *client, uint8_t *out, const uint32_t *values, uint32_t count);
 void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint32_t count);
 
 #endif

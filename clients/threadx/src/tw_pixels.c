@@ -42,6 +42,64 @@ void tw_store_pixels(const tw_client *client, uint8_t *out, const uint8_t *packe
     memcpy(out, packed, (size_t)count * client->stored);
 }
 
+static bool is_little_endian(void) { /* compilers know the answer */
+    const uint32_t one = 1;
+    uint8_t first;
+    memcpy(&first, &one, 1);
+    return first == 1;
+}
+
+void tw_store_values(const tw_client *client, uint8_t *out, const uint32_t *values, uint32_t count) {
+#if TW_WITH_XRGB8888
+    if (client->stored == 4) {
+        if (is_little_endian()) {
+            memcpy(out, values, (size_t)count * 4);
+            return;
+        }
+        for (; count != 0; count--, out += 4, values++) {
+            out[0] = (uint8_t)*values;
+            out[1] = (uint8_t)(*values >> 8);
+            out[2] = (uint8_t)(*values >> 16);
+            out[3] = 0;
+        }
+        return;
+    }
+#endif
+#if TW_WITH_RGB565
+    if (client->stored == 2) {
+        uint16_t *halves = (uint16_t *)(void *)out;
+        if (client->big_endian == is_little_endian()) {
+            for (; count != 0; count--, values++) {
+                *halves++ = (uint16_t)(*values >> 8 | *values << 8);
+            }
+            return;
+        }
+        /* Four at a time: most of a picture passes here, and little else is done for flat pixels. */
+        for (; count >= 4; count -= 4, halves += 4, values += 4) {
+            halves[0] = (uint16_t)values[0];
+            halves[1] = (uint16_t)values[1];
+            halves[2] = (uint16_t)values[2];
+            halves[3] = (uint16_t)values[3];
+        }
+        for (; count != 0; count--) {
+            *halves++ = (uint16_t)*values++;
+        }
+        return;
+    }
+#endif
+#if TW_WITH_8BIT
+    for (; count >= 4; count -= 4, out += 4, values += 4) {
+        out[0] = (uint8_t)values[0];
+        out[1] = (uint8_t)values[1];
+        out[2] = (uint8_t)values[2];
+        out[3] = (uint8_t)values[3];
+    }
+    for (; count != 0; count--) {
+        *out++ = (uint8_t)*values++;
+    }
+#endif
+}
+
 uint32_t tw_pixel(const tw_client *client, const uint8_t *packed) {
     uint8_t bytes[4];
     tw_store_pixels(client, bytes, packed, 1);

@@ -105,8 +105,27 @@ typedef struct tw_callbacks {
     void (*explanation)(void *user, const tw_explanation *explanation);
 } tw_callbacks;
 
+/* A picture for a JPEG decoder: a whole baseline JPEG file, from SOI to EOI, in one piece. */
+typedef struct tw_jpeg {
+    const uint8_t *data;
+    size_t length;
+    unsigned width, height; /* of the picture */
+    unsigned sampling;      /* TW_SUBSAMPLING_... */
+    unsigned quality;       /* 1 to 100 */
+} tw_jpeg;
+
+/* What the decoder made of it: rows of pixels whose red, green and blue are bytes. Filled in beforehand for three bytes
+ * in this order and rows that follow each other, so that a decoder which writes that sets `pixels` alone. */
+typedef struct tw_picture {
+    const uint8_t *pixels;
+    size_t stride;             /* bytes from row to row */
+    unsigned step;             /* bytes from pixel to pixel */
+    unsigned red, green, blue; /* where they are in a pixel */
+} tw_picture;
+
 /* How a client is set up. Set everything to zero first: zero is a sensible value for what is not named here.
- * What `callbacks`, `framebuffer`, `strip` and `receive` point to must live as long as the client; the rest is copied. */
+ * What `callbacks`, `framebuffer`, `strip`, `receive`, `cache` and `jpeg_stream` point to must live as long as the
+ * client; the rest is copied. */
 typedef struct tw_client_config {
     const char *device_id; /* the name under which the server knows the device: 1 to 64 bytes of UTF-8 */
     uint64_t boot_id;      /* random, drawn once at each start of the device */
@@ -148,12 +167,39 @@ typedef struct tw_client_config {
     uint32_t max_rect_area;      /* pixels of the largest one; 0: the panel's */
     unsigned cursor;             /* TW_CURSOR_NONE or TW_CURSOR_IN_PICTURE: the server draws the pointer */
     uint32_t capabilities; /* TW_CAPABILITY_... wanted; COPY is added where the framebuffer can be read */
+
+    /* The lossless tile codec's model: 16, 32 or 48 KiB of the client's block, the more the fewer bytes come; 0: no tile
+     * codec. */
+    unsigned model_kib;
+
+    /* The tile cache, for a framebuffer that can be read: memory of any alignment in which the server keeps rectangles
+     * that come back; NULL: none. With `resume_token` it must be as that connection left it, sizes included. */
+    void *cache;
+    size_t cache_size;         /* TW_CACHE_SIZE(cache_slots, cache_slot_bytes) or more */
+    unsigned cache_slots;      /* 1 to TW_MAX_CACHE_SLOTS */
+    uint32_t cache_slot_bytes; /* of stored pixels in one slot */
+
+    /* Decodes a JPEG, TW_OK, or says why not: TW_CODE_BAD_PAYLOAD where the file is wrong. The picture stays as it is
+     * until the next call; this client reads it meanwhile. NULL: no JPEG. The same rules as for callbacks. */
+    tw_status (*jpeg)(void *user, const tw_jpeg *jpeg, tw_picture *picture);
+    unsigned jpeg_subsamplings; /* what it can decode, TW_SUBSAMPLING_... together; 0: all */
+    void *jpeg_stream;          /* where the file is put together */
+    size_t jpeg_stream_size;    /* TW_JPEG_SIZE(receive_size) or more */
 } tw_client_config;
 
-/* Bytes of the block that one client lives in; `model_kib` is 0 as long as there is no tile codec. */
-#define TW_CLIENT_SIZE(model_kib) \
-    (TW_SEND_SIZE + TW_CLIENT_STATE_SIZE + (TW_WITH_STATISTICS ? 784 : 0) + 1024 * (model_kib))
-#define TW_CLIENT_STATE_SIZE 936
+/* Bytes of the block that one client lives in. `max_rect_width`: as in the configuration, or the panel's width where
+ * that is 0 there; it only counts where there is a model. */
+#define TW_CLIENT_SIZE(model_kib, max_rect_width) \
+    (TW_SEND_SIZE + TW_CLIENT_STATE_SIZE + (TW_WITH_STATISTICS ? 784 : 0) \
+        + ((model_kib) != 0 ? 1024 * (model_kib) + TW_CLIENT_ROWS_SIZE(max_rect_width) : 0))
+#define TW_CLIENT_STATE_SIZE 1136
+#define TW_CLIENT_ROWS_SIZE(width) (8 * (((width) < TW_MIN_RECT_WIDTH ? TW_MIN_RECT_WIDTH : (width)) + 8))
+
+/* Bytes of the tile cache. */
+#define TW_CACHE_SIZE(slots, slot_bytes) ((size_t)(slots) * ((size_t)(slot_bytes) + 4))
+
+/* Bytes for a JPEG file of a message of up to this size. */
+#define TW_JPEG_SIZE(receive_size) ((size_t)(receive_size) + 640)
 
 /* The same as TW_CLIENT_SIZE, for a configuration. */
 size_t tw_client_size(const tw_client_config *config);

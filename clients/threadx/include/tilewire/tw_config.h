@@ -40,15 +40,24 @@
 #    define TW_WITH_STATISTICS 1
 #endif
 
-/* Declared on the wire and not decoded here yet: never offered, so a server that uses one is refused. */
+/* The lossless tile codec: 7 KiB of constants, and the model where a configuration asks for one. */
 #ifndef TW_WITH_CODEC
-#    define TW_WITH_CODEC 0
+#    define TW_WITH_CODEC 1
 #endif
+
+/* The tile cache, in memory that the configuration gives. It needs copies. */
+#ifndef TW_WITH_CACHE
+#    define TW_WITH_CACHE TW_WITH_COPY
+#endif
+
+/* JPEG, decoded by a function of yours: a hardware decoder, for example. */
+#ifndef TW_WITH_JPEG_HOOK
+#    define TW_WITH_JPEG_HOOK 1
+#endif
+
+/* Declared on the wire and not done here yet: never offered, so a server that uses one is refused. */
 #ifndef TW_WITH_JPEG
 #    define TW_WITH_JPEG 0
-#endif
-#ifndef TW_WITH_CACHE
-#    define TW_WITH_CACHE 0
 #endif
 #ifndef TW_WITH_CURSOR
 #    define TW_WITH_CURSOR 0
@@ -80,12 +89,15 @@
 #    error "tw_config.h: no pixel format is left"
 #endif
 #if (TW_WITH_RGB565 | TW_WITH_XRGB8888 | TW_WITH_8BIT | TW_WITH_COPY | TW_WITH_HMAC | TW_WITH_CLIPBOARD \
-     | TW_WITH_TEXTS | TW_WITH_STATISTICS) \
+     | TW_WITH_TEXTS | TW_WITH_STATISTICS | TW_WITH_CODEC | TW_WITH_CACHE | TW_WITH_JPEG_HOOK) \
     & ~1
 #    error "tw_config.h: a switch is 0 or 1"
 #endif
-#if TW_WITH_CODEC || TW_WITH_JPEG || TW_WITH_CACHE || TW_WITH_CURSOR
-#    error "tw_config.h: TW_WITH_CODEC, _JPEG, _CACHE and _CURSOR are not implemented yet"
+#if TW_WITH_CACHE && !TW_WITH_COPY
+#    error "tw_config.h: TW_WITH_CACHE needs TW_WITH_COPY"
+#endif
+#if TW_WITH_JPEG || TW_WITH_CURSOR
+#    error "tw_config.h: TW_WITH_JPEG and TW_WITH_CURSOR are not implemented yet"
 #endif
 #if TW_SEND_SIZE < 1152 || TW_SEND_SIZE > 32768
 #    error "tw_config.h: TW_SEND_SIZE is from 1152 to 32768"

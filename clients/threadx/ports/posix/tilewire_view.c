@@ -12,6 +12,8 @@
 
 #define WIDTH 1024
 #define HEIGHT 600
+#define CACHE_SLOTS 512
+#define CACHE_SLOT_BYTES 8192 /* 64x64 pixels */
 
 typedef struct options {
     const char *host, *port, *device_id, *key_file, *output;
@@ -26,7 +28,8 @@ typedef struct viewer {
 
 static uint16_t framebuffer[WIDTH * HEIGHT];
 static uint8_t receive[65536];
-static uint8_t memory[TW_CLIENT_SIZE(0)];
+static uint8_t memory[TW_CLIENT_SIZE(48, WIDTH)];
+static uint8_t cache[TW_CACHE_SIZE(CACHE_SLOTS, CACHE_SLOT_BYTES)];
 static tw_posix connection;
 
 static tw_drawn on_present(void *user, uint32_t update, uint32_t input) {
@@ -108,6 +111,11 @@ static tw_status make_client(tw_client **client, const options *given, const uin
     config.framebuffer_size = sizeof framebuffer;
     config.receive = receive;
     config.receive_size = sizeof receive;
+    config.model_kib = 48;
+    config.cache = cache;
+    config.cache_size = sizeof cache;
+    config.cache_slots = CACHE_SLOTS;
+    config.cache_slot_bytes = CACHE_SLOT_BYTES;
     config.callbacks = &callbacks;
     config.user = user;
     config.now_us = tw_posix_now_us;

@@ -1,0 +1,95 @@
+/* The tile cache: rectangles of stored pixels that the server wants back later. The server decides, we obey. */
+#include "tw_internal.h"
+
+#if TW_WITH_CACHE
+
+/* Width and height of a slot, two bytes each, all of them before the pixels of the first; 0: empty. */
+#    define SLOT_HEAD 4U
+
+tw_status tw_cache_start(tw_client *client, const tw_client_config *config) {
+    if (!(client->offered & TW_CAPABILITY_COPY) || config->cache_slots < 1
+        || config->cache_slots > TW_MAX_CACHE_SLOTS) {
+        return TW_CODE_ARGUMENT;
+    }
+    /* By division, since slots of any size must not overflow. */
+    if (config->cache_size / config->cache_slots < SLOT_HEAD
+        || config->cache_size / config->cache_slots - SLOT_HEAD < config->cache_slot_bytes) {
+        return TW_CODE_MEMORY;
+    }
+    client->cache = (uint8_t *)config->cache;
+    client->cache_slots = config->cache_slots;
+    client->cache_slot_bytes = config->cache_slot_bytes;
+    return TW_OK;
+}
+
+void tw_cache_forget(tw_client *client) {
+    memset(client->cache, 0, (size_t)client->cache_slots * SLOT_HEAD);
+}
+
+static tw_status check_slot(const tw_client *client, uint32_t slot) {
+    return client->cache != NULL && slot < client->cache_slots
+                   && (client->capabilities & TW_CAPABILITY_COPY) != 0
+               ? TW_OK
+               : TW_CODE_NOT_OFFERED;
+}
+
+static uint8_t *head_of(const tw_client *client, uint32_t slot) {
+    return client->cache + (size_t)slot * SLOT_HEAD;
+}
+
+static uint8_t *pixels_of(const tw_client *client, uint32_t slot) {
+    return head_of(client, client->cache_slots) + (size_t)slot * client->cache_slot_bytes;
+}
+
+/* No product overflows: sides have at most 4096 pixels of at most 4 bytes. */
+static bool fits(const tw_client *client, const tw_rect *rect) {
+    return rect->width * rect->height * client->stored <= client->cache_slot_bytes;
+}
+
+tw_status tw_cache_store(tw_client *client, uint32_t slot, const tw_rect *rect) {
+    const size_t length = (size_t)rect->width * client->stored;
+    uint8_t *head, *to;
+    const uint8_t *from;
+    TW_TRY(check_slot(client, slot));
+    TW_TRY(tw_check_inside(client, rect));
+    if (!fits(client, rect)) {
+        return TW_CODE_NOT_OFFERED;
+    }
+    head = head_of(client, slot);
+    tw_put_number(tw_put_number(head, rect->width, 2), rect->height, 2);
+    to = pixels_of(client, slot);
+    from = tw_pixel_at(client, rect->x, rect->y);
+    for (uint32_t row = 0; row < rect->height; row++, to += length, from += client->stride) {
+        memcpy(to, from, length);
+    }
+    return TW_OK;
+}
+
+tw_status tw_cache_draw(tw_client *client, uint32_t slot, const tw_point *position) {
+    const uint8_t *head, *from;
+    uint8_t *to;
+    size_t length;
+    tw_rect rect;
+    TW_TRY(check_slot(client, slot));
+    head = head_of(client, slot);
+    rect.x = position->x;
+    rect.y = position->y;
+    rect.width = head[0] | (uint32_t)head[1] << 8;
+    rect.height = head[2] | (uint32_t)head[3] << 8;
+    /* After a resume the memory is what the caller kept, or did not keep: it is not trusted. */
+    if (rect.width < 1 || rect.width > TW_MAX_SIDE || rect.height < 1 || rect.height > TW_MAX_SIDE
+        || !fits(client, &rect)) {
+        return TW_CODE_BAD_VALUE;
+    }
+    TW_TRY(tw_check_inside(client, &rect));
+    length = (size_t)rect.width * client->stored;
+    from = pixels_of(client, slot);
+    to = tw_pixel_at(client, rect.x, rect.y);
+    for (uint32_t row = 0; row < rect.height; row++, to += client->stride, from += length) {
+        memcpy(to, from, length);
+    }
+    tw_show(client, rect.x, rect.y, rect.width, rect.height, tw_pixel_at(client, rect.x, rect.y));
+    return TW_OK;
+}
+
+#endif
