@@ -19,6 +19,7 @@ from tilewire.server.handshake import Credentials
 from tilewire.server.keys import read_keys
 from tilewire.server.run import Ending, Options, attach, run
 from tilewire.server.transport import WebRules
+from tilewire.server.x11.process import adopt_orphans
 
 MIN_SIDE = 16
 """The narrowest rectangle that a device may be limited to; a smaller screen is a typing error."""
@@ -136,6 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     logging.getLogger("trio-websocket").setLevel(logging.ERROR)
+    adopt_orphans()
     ending: Ending | None = None
     exit_code = 1
     try:

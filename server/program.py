@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from tilewire.server.errors import ServerError
-from tilewire.server.x11.process import Child, start_child
+from tilewire.server.x11.process import Child, end_orphans, start_child
 
 MARK: Final = "TILEWIRE_PROGRAM"
 """In the environment of everything a program starts: what left its process group is found by it."""
@@ -38,11 +38,18 @@ async def start_program(command: Sequence[str], environment: Mapping[str, str]) 
         raise ServerError(f"{command[0]!r} cannot be started: {error.strerror or error}") from error
     finally:
         with trio.CancelScope(shield=True):
-            while strays := _marked(mark):
-                for pid in strays:
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, signal.SIGKILL)
+            # Nobody tells when a process that is not our child has ended.
+            while _end_marked(mark) or end_orphans():  # noqa: ASYNC110
                 await trio.sleep(SWEEP_S)
+
+
+def _end_marked(mark: str) -> bool:
+    """Kill what carries the mark. Returns whether there was any."""
+    strays = _marked(mark)
+    for pid in strays:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    return bool(strays)
 
 
 def _marked(mark: str) -> list[int]:

@@ -139,7 +139,7 @@ class _Endings:
 
     async def decide(self) -> Ending:
         await self._some.wait()
-        if self._heard[0].code is Code.SESSION_ENDED and self._heard[0].exit_code:
+        if self._heard[0].code is Code.SESSION_ENDED:
             with trio.move_on_after(LAST_WORDS_S):
                 await self._display.wait()
         return next((e for e in self._heard if e.code is Code.SESSION_FAILED), self._heard[0])

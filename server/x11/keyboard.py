@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 Waits = Generator[float, None, None]
 
 # Programs look up a key after they were told of it: each rereads the keymap in its own time, before which a press
-# would be lost on it. 0.1 s was found to do for Chromium, Firefox, GIMP and xterm.
+# would be lost on it. 0.1 s was found to do for Chromium and xterm.
 SETTLE_S = 0.1
 # Strokes of a long text between two looks at what else there is to do: about 2 ms.
 _STROKES_AT_ONCE = 64

@@ -9,18 +9,59 @@ fork and exec is unsafe in a process with threads. Without `setpriv` the childre
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 import trio
 
 _GRACE_S = 2.0
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+
+_ours: set[int] = set()
+"""Children that `start_child` knows; where we adopt orphans, any other child is one."""
+_adopting = False
+
+
+def adopt_orphans() -> None:
+    """What our children leave behind becomes our child, however it detached itself (PR_SET_CHILD_SUBREAPER).
+
+    For a process that starts children by `start_child` alone: `end_orphans` ends all others.
+    """
+    global _adopting  # noqa: PLW0603 - it is the process that adopts
+    _adopting = True
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_orphans() -> bool:
+    """Kill and reap what fell to us. Returns whether there was any; call again until there is none."""
+    found = False
+    if not _adopting:
+        return found
+    for pid in _children():
+        if pid in _ours:
+            continue
+        found = True
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+    return found
+
+
+def _children() -> list[int]:
+    """Our children, dead ones that nobody has reaped among them, whichever thread started them."""
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 class Child:
@@ -97,10 +138,12 @@ async def start_child(
         start_new_session=True,
     )
     child = Child(process)
+    _ours.add(process.pid)
     try:
         yield child
     finally:
         await child.end()
+        _ours.discard(process.pid)
 
 
 def ending(status: int) -> str:

@@ -6,12 +6,13 @@ import functools
 import logging
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -306,6 +307,23 @@ async def test_nothing_of_a_program_is_left(script: str) -> None:
     async with tilewire(*RUN, "sh", "-c", script) as command:
         code, lines = await command.end()
     assert (code, lines[-1]) == (0, "tilewire: sh ended")
+
+
+def processes_with(argument: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and argument.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.append(entry.name)
+    return found
+
+
+async def test_nothing_is_left_that_threw_its_environment_away() -> None:
+    seconds = str(987_000_000 + secrets.randbelow(1_000_000))
+    script = f"env -i setsid sh -c 'setsid sleep {seconds} & sleep {seconds}' & sleep 0.1; exit 0"
+    async with tilewire(*RUN, "sh", "-c", script) as command:
+        await command.end()
+    assert not processes_with(seconds)
 
 
 @pytest.mark.parametrize(
