@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +28,8 @@ LARGEST: Final = 5.0
 """Times WebP that the axis reaches to."""
 
 
-def draw(rows: Sequence[Row], path: Path, targets: Mapping[str, tuple[float, float]], subtitle: str) -> None:
-    """Write the chart as a PNG. targets: for each variant most instructions and least Mpixel/s."""
+def draw(rows: Sequence[Row], path: Path, targets: Sequence[tuple[float, float] | None], subtitle: str) -> None:
+    """Write the chart as a PNG. targets: for each row most instructions and least Mpixel/s, None where it has none."""
     height_in = HEAD_IN + FOOT_IN + len(rows) * BAR_IN
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK}):
         figure = Figure(figsize=(WIDTH_IN, height_in), dpi=140, facecolor="white")
@@ -42,8 +42,8 @@ def draw(rows: Sequence[Row], path: Path, targets: Mapping[str, tuple[float, flo
             left_in = NAMES_IN + place * (PANEL_IN + GAP_IN)
             box = (left_in / WIDTH_IN, FOOT_IN / height_in, PANEL_IN / WIDTH_IN, len(rows) * BAR_IN / height_in)
             panels.append(figure.add_axes(box))
-        most = [targets[str(row["variant"])][0] for row in rows]
-        least = [targets[str(row["variant"])][1] for row in rows]
+        most = [None if target is None else target[0] for target in targets]
+        least = [None if target is None else target[1] for target in targets]
         _instructions(panels[0], rows, most)
         _speed(panels[1], rows, least)
         _stills(panels[2], rows)
@@ -85,50 +85,53 @@ def _label(axes: Any, place: float, value: float, text: str, *, good: bool = Tru
     )
 
 
-def _instructions(axes: Any, rows: Sequence[Row], most: Sequence[float]) -> None:
+def _line(axes: Any, place: int, target: float | None) -> None:
+    if target is not None:
+        axes.plot([target, target], [place - 0.43, place + 0.43], color=INK, linewidth=1.2)
+
+
+def _beside(value: float, target: float | None) -> float:
+    """Where a bar's label begins: not on the target's line."""
+    return value if target is None or not target * 0.7 < value < target else target
+
+
+def _instructions(axes: Any, rows: Sequence[Row], most: Sequence[float | None]) -> None:
     native = [_number(row["decode_instructions_per_pixel"]) for row in rows]
     thumb = [_number(row["decode_thumb2_per_pixel"]) for row in rows]
     places = range(len(rows))
     axes.barh([place - 0.18 for place in places], native, height=0.34, color=OURS)
     axes.barh([place + 0.18 for place in places], thumb, height=0.34, color=LIGHT)
     for place, (one, two, target) in enumerate(zip(native, thumb, most)):
-        axes.plot([target, target], [place - 0.45, place + 0.45], color=INK, linewidth=1.2)
-        _label(axes, place - 0.18, max(one, target if one > target * 0.75 else 0), f"{one:.0f}", good=one <= target)
-        _label(axes, place + 0.18, max(two, target if two > target * 0.75 else 0), f"{two:.0f}")
-    axes.set_xlim(0, max([*native, *thumb, *most]) * 1.1)
+        _line(axes, place, target)
+        _label(axes, place - 0.18, _beside(one, target), f"{one:.0f}", good=target is None or one <= target)
+        _label(axes, place + 0.18, _beside(two, target), f"{two:.0f}")
+    axes.set_xlim(0, max([*native, *thumb, 200]) * 1.1)
     _bare(axes, "decode, instructions per pixel: x86-64,\nThumb-2 (light); line: target (x86-64)", len(rows))
 
 
-def _speed(axes: Any, rows: Sequence[Row], least: Sequence[float]) -> None:
+def _speed(axes: Any, rows: Sequence[Row], least: Sequence[float | None]) -> None:
     values = [_number(row["encode_mpixel_per_s"]) for row in rows]
     axes.barh(range(len(rows)), [min(value, FASTEST) for value in values], height=0.68, color=OURS)
     for place, (value, target) in enumerate(zip(values, least)):
-        axes.plot([target, target], [place - 0.42, place + 0.42], color=INK, linewidth=1.2)
-        near = value < target and value > target * 0.75
-        at = target if near else min(value, FASTEST)
-        _label(axes, place, at, f"{value:.0f}" + (" »" if value > FASTEST else ""), good=value >= target)
+        _line(axes, place, target)
+        text = f"{value:.0f}" + (" »" if value > FASTEST else "")
+        _label(axes, place, _beside(min(value, FASTEST), target), text, good=target is None or value >= target)
     axes.set_xlim(0, FASTEST * 1.15)
     _bare(axes, "encode, Mpixel/s on one core\nline: target", len(rows))
 
 
 def _stills(axes: Any, rows: Sequence[Row]) -> None:
     _bare(axes, "stills, bytes: times lossless WebP\n(■ ours, ◆ PNG, ● QOI)", len(rows))
-    axes.set_xlim(0, LARGEST * 1.25)
+    axes.set_xlim(0, LARGEST * 1.6)
     axes.axvline(1, color=FAINT, linewidth=0.8)
     for place, row in enumerate(rows):
         webp = _number(row["webp"])
         if not webp:
             continue
-        ours = _number(row["bytes"]) / webp
+        ours, png, qoi = (_number(row[key]) / webp for key in ("bytes", "png", "qoi"))
         axes.barh([place], [ours], height=0.5, color=OURS)
-        _label(axes, place, ours if ours < 0.6 or ours > 1 else 1.0, f"{ours:.2f}")
-        beyond = []
-        for key, mark, sign in (("png", "D", "◆"), ("qoi", "o", "●")):
-            other = _number(row[key]) / webp
-            if other > LARGEST:
-                beyond.append(f"{sign} {other:.0f}")
-                continue
-            axes.plot([other], [place], mark, color=EXACT, markersize=4.5)
-            _label(axes, place, other, f"{other:.1f}")
-        if beyond:
-            _label(axes, place, LARGEST * 0.9, "  ".join(beyond) + " »")
+        for other, mark in ((png, "D"), (qoi, "o")):
+            if other <= LARGEST:
+                axes.plot([other], [place], mark, color=EXACT, markersize=4.5)
+        said = f"{ours:.2f}   ◆ {png:.1f}  ● {qoi:.1f}"
+        axes.text(LARGEST * 1.02, place, said, va="center", fontsize=7.5)

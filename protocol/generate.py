@@ -115,10 +115,15 @@ def c_codec_start() -> str:
     return "\n".join(lines)
 
 
+def _py_bytes(data: bytes) -> str:
+    """A literal in double quotes, as the formatter has it."""
+    return 'b"' + repr(data)[2:-1].replace('"', '\\"') + '"'
+
+
 def micropython_module() -> str:
     """`wire.py` of the MicroPython package: `const` lets the compiler put the numbers in place."""
-    lines = [f"# {NOTE}", "from micropython import const", "", f"MAGIC = {c.MAGIC!r}"]
-    lines += [f"LABEL_SERVER = {c.LABEL_SERVER!r}", f"LABEL_CLIENT = {c.LABEL_CLIENT!r}"]
+    lines = [f"# {NOTE}", "from micropython import const", "", f"MAGIC = {_py_bytes(c.MAGIC)}"]
+    lines += [f"LABEL_SERVER = {_py_bytes(c.LABEL_SERVER)}", f"LABEL_CLIENT = {_py_bytes(c.LABEL_CLIENT)}"]
     lines += [f"{name} = const({value})" for name, value in constants()]
     lines += [f"CODE_{code.name} = const({int(code)})" for code in Code if not code.local]
     lines.append("CODE_TEXTS = {")

@@ -66,9 +66,9 @@ static inline void put_with(encoder *e, uint32_t p, int bit) {
 }
 
 static inline void put(encoder *e, uint32_t context, int bit) {
-    tw_codec_prob *p = &e->prob[context];
-    /* The analyser does not see that stretches end at 4096 pixels, and contexts where they should. */
-    put_with(e, *p, bit); /* NOLINT(clang-analyzer-security.ArrayBound) */
+    /* The analyser does not see that there are at most two breaks, and where contexts end. */
+    tw_codec_prob *p = &e->prob[context]; /* NOLINT(clang-analyzer-security.ArrayBound) */
+    put_with(e, *p, bit);
     *p = tw_codec_adapted(*p, bit);
 }
 

@@ -7,6 +7,7 @@
     .arm
 
     .set MODE_SVC, 0x13
+    .set PSR_THUMB, 0x20
 
     .section .start, "ax"
     .global _start
@@ -38,22 +39,26 @@ fw_vectors:
     b       fw_irq
     b       fw_fiq
 
-/* fw_fault(number, address): the number of the vector, the address of the instruction. */
-    .macro fault name, number, back
+/* fw_fault(number, address): the number of the vector, the address of the instruction. Aborts and interrupts return to a
+ * fixed distance behind it, the other two to the next instruction, which in Thumb state is 2 bytes on. */
+    .macro fault name, number, back, thumb_back
     .weak \name
     .type \name, %function
 \name:
-    sub     r1, lr, #\back
+    mrs     r2, spsr
+    tst     r2, #PSR_THUMB
+    subeq   r1, lr, #\back
+    subne   r1, lr, #\thumb_back
     mov     r0, #\number
     b       faulted
     .endm
 
-    fault   fw_undefined, 1, 4
-    fault   fw_svc, 2, 4
-    fault   fw_prefetch_abort, 3, 4
-    fault   fw_data_abort, 4, 8
-    fault   fw_irq, 6, 4
-    fault   fw_fiq, 7, 4
+    fault   fw_undefined, 1, 4, 2
+    fault   fw_svc, 2, 4, 2
+    fault   fw_prefetch_abort, 3, 4, 4
+    fault   fw_data_abort, 4, 8, 8
+    fault   fw_irq, 6, 4, 4
+    fault   fw_fiq, 7, 4, 4
 
 faulted:
     cpsid   if, #MODE_SVC
