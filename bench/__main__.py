@@ -1,4 +1,4 @@
-"""python -m bench NAME [OPTIONS]: measure, print a table, write bench/out/NAME.json."""
+"""python -m bench [NAME [OPTIONS]]: measure, print a table, write bench/out/NAME.json. Without a name: all of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ BENCHMARKS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the benchmark that the first argument names."""
-    if argv and argv[0] in BENCHMARKS:
+    """Run the benchmark that the first argument names, or all."""
+    if not argv:
+        return max(run([]) for run, _ in BENCHMARKS.values())
+    if argv[0] in BENCHMARKS:
         return BENCHMARKS[argv[0]][0](argv[1:])
-    print("usage: python -m bench NAME [OPTIONS]\n")
+    print("usage: python -m bench [NAME [OPTIONS]]\n")
     for name, (_, about) in BENCHMARKS.items():
         print(f"  {name:10} {about}")
-    return 0 if not argv or argv[0] in ("-h", "--help") else 2
+    return 0 if argv[0] in ("-h", "--help") else 2
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ decoding). A scene's first picture, sent to a viewer that has just connected, is
 the motion (tilewire-565: that picture in RGB565; the screens at rest are converted a second time, by the benchmark,
 and compared). TigerVNC: no rectangle was JPEG, and the viewer showed the screen exactly in the end.
 
-Systems that encode frames get the source frames of tilewire's own session, one for each of its updates, which are
-pictures of the real program: a fixed 30 frames a second would charge them for frames that changed nothing. SSIM is
+Systems that encode frames get frames that a recorder took in one more session of the same program: whenever the
+screen had changed, at most 30 a second (a fixed 30 would charge them for frames that changed nothing). SSIM is
 ffmpeg's, over red, green and blue planes, the mean over the source frames. For lossy scenes (photographs, video)
 tilewire-lossy and tigervnc-tight-q8 both see a replay of these frames by a program that draws them, so that the source
 of every update is known; tilewire-lossy is the lowest quality whose SSIM reaches tigervnc-tight-q8's.
@@ -45,6 +45,7 @@ from tilewire.protocol import PixelFormat
 from bench import chart, peers, replay
 from bench.frames import Frames, select, ssim
 from bench.ours import Motion, Tilewire, motion
+from bench.record import Recorder, recorded
 from bench.report import OUT, table, write
 from bench.scenes import FOLDER, Scene, SceneError, read_scene
 from bench.sessions import Session, System, play
@@ -220,8 +221,8 @@ def _row(scene: str, system: str, **values: object) -> Row:
     return row
 
 
-def encoded_row(scene: str, encoded: peers.Encoded) -> Row:
-    """The row of a system that encodes frames."""
+def encoded_row(scene: str, encoded: peers.Encoded, why: str | None) -> Row:
+    """The row of a system that encodes frames. `why`: they are not comparable with tilewire's updates."""
     return _row(
         scene,
         encoded.system,
@@ -230,6 +231,8 @@ def encoded_row(scene: str, encoded: peers.Encoded) -> Row:
         bytes=encoded.bytes,
         updates=encoded.updates,
         server_cpu_s=encoded.cpu_s,
+        valid=why is None,
+        note=why or "",
     )
 
 
@@ -266,7 +269,7 @@ def take_scene(scene: Scene, systems: Sequence[Tilewire | TigerVnc], folder: Pat
     files = folder / "files"
     files.mkdir(parents=True)
     prepare(scene, files)
-    taken = take_live(scene, systems, folder)
+    taken = take_live(scene, [*systems, Recorder()], folder)
     ours = taken.sessions.get("tilewire")
     if ours is None:
         raise StageError(f"{scene.name}: tilewire itself failed: {taken.failures.get('tilewire')}")
@@ -276,15 +279,18 @@ def take_scene(scene: Scene, systems: Sequence[Tilewire | TigerVnc], folder: Pat
         if isinstance(system, Tilewire) and system.name in taken.sessions
     }
     rows = [live_row(taken, system, motions) for system in systems if system.name in taken.sessions]
-    own = motions["tilewire"]
-    frames = select(own.sources, [own.before, *own.news], folder / "source.raw")
-    for session in taken.sessions.values():
-        (session.folder / "sources.raw").unlink(missing_ok=True)
+    own = taken.sessions.pop(Recorder.name, None)
+    if own is None:
+        raise StageError(f"{scene.name}: the recorder failed: {taken.failures.get(Recorder.name)}")
+    recording, numbers = recorded(own, scene.size)
+    frames = select(recording, numbers, folder / "source.raw")
+    recording.path.unlink()
     work = folder / "encoded"
     work.mkdir()
     encoded = peers.encode_all(frames, work, lambda text: say(f"{scene.name}: {text}"))
     shutil.rmtree(work)
-    rows += [encoded_row(scene.name, one) for one in encoded]
+    why = taken.notes.get(Recorder.name)
+    rows += [encoded_row(scene.name, one, why) for one in encoded]
     if not quick:
         rows = take_lossy(scene, frames, folder, rows, sweep=scene.lossy)
     return rows + still_rows(taken, systems, frames, encoded)
@@ -309,19 +315,7 @@ def take_lossy(scene: Scene, frames: Frames, folder: Path, rows: list[Row], *, s
                 row.update(updates=states, valid=True)
     if not sweep:
         return rows
-    best: Row | None = None
-    low, high = 0, len(QUALITIES) - 1
-    while low <= high:
-        at = (low + high) // 2
-        found = _lossy_session(taken, QUALITIES[at])
-        if found is None:
-            break
-        if isinstance(found["ssim"], float) and found["ssim"] >= wanted:
-            best, high = found, at - 1
-        else:
-            low = at + 1
-        if found["lossless"]:
-            break
+    best = _lowest_quality(taken, wanted)
     if best is not None:
         if abs(int(str(best["updates"])) - states) > UPDATES_DIFFER * states:
             best.update(valid=False, note=f"{best['updates']} updates against {states}")
@@ -329,9 +323,33 @@ def take_lossy(scene: Scene, frames: Frames, folder: Path, rows: list[Row], *, s
     return rows
 
 
-def _lossy_session(taken: Taken, quality: int) -> Row | None:
-    """Ours with JPEG, at one quality, on a replay."""
-    system = Tilewire(name="tilewire-lossy", pixel_format=PixelFormat.XRGB8888, jpeg=True, quality=quality, keep=True)
+def _lowest_quality(taken: Taken, wanted: float) -> Row | None:
+    """The session at the lowest quality whose SSIM is high enough; lossless where none is."""
+    best: Row | None = None
+    low, high = 0, len(QUALITIES) - 1
+    while low <= high:
+        at = (low + high) // 2
+        found = _lossy_session(taken, QUALITIES[at])
+        if found is None:
+            return None
+        if isinstance(found["ssim"], float) and found["ssim"] >= wanted:
+            best, high = found, at - 1
+        else:
+            low = at + 1
+        if found["lossless"]:
+            break
+    return best or _lossy_session(taken, None)
+
+
+def _lossy_session(taken: Taken, quality: int | None) -> Row | None:
+    """Ours with JPEG at one quality, or without, on a replay."""
+    system = Tilewire(
+        name="tilewire-lossy",
+        pixel_format=PixelFormat.XRGB8888,
+        jpeg=quality is not None,
+        quality=quality,
+        keep=True,
+    )
     _take(taken, system)
     session = taken.sessions.get(system.name)
     if session is None:
@@ -346,11 +364,12 @@ def _lossy_session(taken: Taken, quality: int) -> Row | None:
     value = 1.0 if seen.lossless else ssim(sources, words)
     for path in (sources.path, shown.path, device.path, seen.sources.path):
         path.unlink()
-    say(f"{taken.scene.name}: {system.name} at quality {quality}: {session.bytes:,} bytes, SSIM {value:.4f}")
+    how = "without JPEG" if quality is None else f"at quality {quality}"
+    say(f"{taken.scene.name}: {system.name} {how}: {session.bytes:,} bytes, SSIM {value:.4f}")
     row = _row(taken.scene.name, system.name, lossless=seen.lossless, ssim=value, quality=quality)
     row.update(_replayed(taken, system.name))
     if seen.lossless:
-        row["note"] = "replayed; no JPEG was sent"
+        row["note"] = f"{row['note']}; no JPEG " + ("reaches that SSIM" if quality is None else "was sent")
     return row
 
 

@@ -208,7 +208,7 @@ class Tilewire:
     quality: int | None = None
     """The Setting message's, with adaptation off; None: the server's."""
     keep: bool = False
-    """Keep what the device showed at every END, for SSIM."""
+    """Keep what the updates were made of and what the device showed at every END, for SSIM."""
     exact: bool = True
 
     @contextmanager
@@ -221,7 +221,16 @@ class Tilewire:
     def connect(self, server: XServer, size: tuple[int, int], folder: Path) -> Iterator[Link]:
         """The server, and the device."""
         log = folder / "server.log"
-        words = [sys.executable, "-m", "bench.probe", str(folder), "attach", "--listen", "127.0.0.1:0"]
+        words = [
+            sys.executable,
+            "-m",
+            "bench.probe",
+            str(folder),
+            str(int(self.keep)),
+            "attach",
+            "--listen",
+            "127.0.0.1:0",
+        ]
         with ExitStack() as stack:
             command = [*words, "--fps", str(FPS), server.name]
             root = Path(__file__).resolve().parent.parent

@@ -238,3 +238,29 @@ def test_pointless_damage_sends_nothing() -> None:
     bench = Bench(PANELS["threadx-512"])
     bench.show(page(11))
     assert not bench.show(page(11), Rect(10, 10, 100, 100)).operations
+
+
+@pytest.mark.parametrize("panel", ["threadx-512", "thin-1g"])
+def test_a_typed_character_and_a_caret_stay_small(panel: str) -> None:
+    """Budgets, BEGIN to END: a caret 40 bytes, a typed character 100.
+
+    A wide letter in smooth 24-bit grey that the model has never seen may take a little more, once.
+    """
+    bench = Bench(PANELS[panel], jpeg=False)
+    picture = page(12)
+    picture.paste("white", (0, 160, 320, 240))
+    bench.show(picture)
+    for line, most in enumerate((100 if panel == "threadx-512" else 120, 100)):
+        for number, letter in enumerate("the quick brown fox"):
+            picture = picture.copy()
+            ImageDraw.Draw(picture).text((10 + 9 * number, 170 + 30 * line), letter, fill="#222", font_size=15)
+            assert size_of(bench.show(picture)) <= most, letter
+    caret = picture.copy()
+    caret.paste("black", (200, 208, 202, 226))
+    assert size_of(bench.show(caret)) <= 40
+    assert size_of(bench.show(picture)) <= 40
+
+
+def size_of(update: Update) -> int:
+    messages = [m.Begin(update=1000, input=1000), *update.operations, m.End()]
+    return sum(len(message.encode()) for message in messages)
