@@ -95,7 +95,8 @@ def _bars(axes: Any, rows: Sequence[Row]) -> None:
     for place, (row, value) in enumerate(zip(rows, values)):
         texts = [size_text(value)]
         if ours and value != ours:
-            texts.append(f"{value / ours:.2g}×")
+            times = value / ours
+            texts.append(f"{times:,.0f}×" if times >= 9.5 else f"{times:.2g}×")
         value_ssim = row["ssim"]
         if isinstance(value_ssim, float) and not row["lossless"]:
             texts.append(f"SSIM {value_ssim:.3f}")
