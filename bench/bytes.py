@@ -6,7 +6,8 @@ Every live system gets the same stage: an X server of its own (Xvfb for tilewire
 per inch), the same program, the same input by XTest at the same times, at most 30 updates a second. That the same
 motion reached them is checked: the screens before and after it must be equal, to the pixel, in all sessions; that the
 viewer got it all: what it shows must become equal to the screen. A pair whose updates differ by more than 5% is run
-again, then marked invalid.
+again, then marked invalid. (In lossy scenes, which no lossless system need keep up with, every system's updates are
+held against the recorder's, and those of the lossy pair against each other.)
 
 Rows (bench/out/bytes.json): `bytes` is TCP payload from server to device from the first input to the screen's last
 change and 0.1 s more; `bytes_to_exact` until the device shows the resting screen exactly; `updates` those of the
@@ -110,19 +111,24 @@ class Taken:
     """Why a pair is not comparable, by system."""
     runs: int = 0
 
+    @property
+    def reference(self) -> str:
+        """Whose updates all others must match: ours; where lossless may be slower than the scene, the recorder's."""
+        return Recorder.name if self.scene.lossy else "tilewire"
+
 
 def take_live(scene: Scene, systems: Sequence[System], folder: Path) -> Taken:
     """All live systems, and again where a pair does not match."""
     taken = Taken(scene, folder)
     for system in systems:
         _take(taken, system)
-    ours = taken.sessions.get("tilewire")
-    if ours is None:
+    reference = taken.sessions.get(taken.reference)
+    if reference is None:
         return taken
     odd = [system for system in systems if _mismatch(taken, system.name)]
-    if len(odd) > 1 and abs(ours.updates - _usual(taken)) > UPDATES_DIFFER * _usual(taken):
-        say(f"{scene.name}: tilewire again: {_mismatch(taken, odd[0].name)}")
-        _take(taken, systems[0])
+    if len(odd) > 1 and abs(reference.updates - _usual(taken)) > UPDATES_DIFFER * _usual(taken):
+        say(f"{scene.name}: {taken.reference} again: {_mismatch(taken, odd[0].name)}")
+        _take(taken, next(system for system in systems if system.name == taken.reference))
         odd = [system for system in systems if _mismatch(taken, system.name)]
     for system in odd:
         say(f"{scene.name}: {system.name} again: {_mismatch(taken, system.name)}")
@@ -138,9 +144,12 @@ def _usual(taken: Taken) -> float:
 
 
 def _mismatch(taken: Taken, name: str) -> str | None:
-    """Why a system's session cannot be compared with tilewire's."""
-    ours, other = taken.sessions.get("tilewire"), taken.sessions.get(name)
+    """Why a system's session cannot be compared with the one that it is measured against."""
+    ours, other = taken.sessions.get(taken.reference), taken.sessions.get(name)
     if ours is None or other is None or ours is other:
+        return None
+    if taken.scene.lossy and name == TIGHT_Q8.name:
+        # Its row comes from the replay.
         return None
     if ours.started_with != other.started_with:
         return "another picture before the motion"
@@ -174,11 +183,10 @@ def _take(taken: Taken, system: System) -> None:
         if old is not None:
             shutil.rmtree(old.folder, ignore_errors=True)
         taken.sessions[system.name] = session
-        rest = "" if session.exact_s is None else f", exact after {session.bytes_to_exact:,}"
-        say(
-            f"{taken.scene.name}: {system.name}: {session.bytes:,} bytes in {session.updates} updates{rest} "
-            f"({time.monotonic() - started:.1f} s)"
-        )
+        size = "" if system.name == Recorder.name else f"{session.bytes:,} bytes in "
+        rest = "" if not size or session.exact_s is None else f", exact after {session.bytes_to_exact:,}"
+        took_s = time.monotonic() - started
+        say(f"{taken.scene.name}: {system.name}: {size}{session.updates} updates{rest} ({took_s:.1f} s)")
         return
 
 
@@ -315,30 +323,39 @@ def take_lossy(scene: Scene, frames: Frames, folder: Path, rows: list[Row], *, s
                 row.update(updates=states, valid=True)
     if not sweep:
         return rows
-    best = _lowest_quality(taken, wanted)
-    if best is not None:
-        if abs(int(str(best["updates"])) - states) > UPDATES_DIFFER * states:
-            best.update(valid=False, note=f"{best['updates']} updates against {states}")
-        rows.append(best)
-    return rows
+    best = _lowest_quality(taken, wanted, states)
+    return rows if best is None else [*rows, best]
 
 
-def _lowest_quality(taken: Taken, wanted: float) -> Row | None:
-    """The session at the lowest quality whose SSIM is high enough; lossless where none is."""
+def _lowest_quality(taken: Taken, wanted: float, states: int) -> Row | None:
+    """The session at the lowest quality whose SSIM is high enough; where none is, lossless if that keeps up."""
     best: Row | None = None
+    nearest: Row | None = None
     low, high = 0, len(QUALITIES) - 1
     while low <= high:
         at = (low + high) // 2
         found = _lossy_session(taken, QUALITIES[at])
         if found is None:
             return None
-        if isinstance(found["ssim"], float) and found["ssim"] >= wanted:
+        if _number(found, "ssim") >= wanted:
             best, high = found, at - 1
         else:
-            low = at + 1
+            nearest, low = found, at + 1
         if found["lossless"]:
             break
-    return best or _lossy_session(taken, None)
+    if best is None:
+        best = _lossy_session(taken, None)
+    if best is not None and abs(_number(best, "updates") - states) > UPDATES_DIFFER * states:
+        best.update(valid=False, note=f"{best['updates']} updates against {states}")
+        if nearest is not None and best["quality"] is None:
+            best = nearest
+            best.update(valid=False, note=f"the highest quality, but not the SSIM of {wanted:.4f}")
+    return best
+
+
+def _number(row: Mapping[str, object], key: str) -> float:
+    value = row[key]
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _lossy_session(taken: Taken, quality: int | None) -> Row | None:
@@ -390,16 +407,18 @@ def ratios(rows: Sequence[Mapping[str, object]]) -> list[str]:
     """The targets' ratios that these rows have, a line each."""
     known = {(row["scene"], row["system"]): row for row in rows}
     lines = []
+    everywhere = list(dict.fromkeys(str(row["scene"]) for row in rows))
     for ours, peer, target, scenes in TARGETS:
-        for scene in scenes:
+        for scene in everywhere:
             one, other = known.get((scene, ours)), known.get((scene, peer))
             if one is None or other is None or not other["bytes"]:
                 continue
-            ratio = int(str(one["bytes"])) / int(str(other["bytes"]))
+            ratio = _number(one, "bytes") / _number(other, "bytes")
             comparable = bool(one["valid"] and other["valid"])
             verdict = "met" if ratio <= target else f"{ratio / target:.2f} times the target"
             text = _marked(verdict, ratio <= target) if comparable else "INVALID pair"
-            lines.append(f"{scene:20} {ours} / {peer}: {ratio:.4f}, target {target:.4g}: {text}")
+            aim = f"target {target:.4g}: {text}" if scene in scenes or not comparable else "no target for this scene"
+            lines.append(f"{scene:20} {ours} / {peer}: {ratio:.4f}, {aim}")
     return lines
 
 
@@ -476,7 +495,7 @@ def main(argv: Sequence[str]) -> int:
         for line in ratios(rows):
             print(line)
         say(f"{OUT / 'bytes.json'}, bytes.md and bytes.png beside it; {time.monotonic() - started:.0f} s in all")
-    return 1 if failed or any(not row["valid"] for row in rows) else 0
+    return 1 if failed else 0
 
 
 def _subtitle(rows: Sequence[Row]) -> str:

@@ -99,8 +99,8 @@ def _bars(axes: Any, rows: Sequence[Row]) -> None:
             texts.append(f"{times:,.0f}×" if times >= 9.5 else f"{times:.2g}×")
         value_ssim = row["ssim"]
         if isinstance(value_ssim, float) and not row["lossless"]:
-            texts.append(f"SSIM {value_ssim:.3f}")
-        for text, at_in, align in zip(texts, (0.62, 1.1, 1.2), ("right", "right", "left")):
+            texts.append(f"SSIM {value_ssim:.4f}")
+        for text, at_in, align in zip(texts, (0.62, 1.06, 1.13), ("right", "right", "left")):
             axes.text(
                 1 + at_in / BARS_IN,
                 place,
@@ -127,3 +127,8 @@ def size_text(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g} {unit}"
     return f"{value:.0f} B"
+
+
+def ratio_text(value: float) -> str:
+    """How many times: 76×."""
+    return f"{value:.0f}×" if value >= 10 else f"{value:.2g}×"

@@ -28,7 +28,7 @@ from bench.stage import X_OPTIONS, Eyes, StageError, XServer, cpu_s, process, wi
 MARGIN: Final = 64
 """The second screen is larger, or the viewer takes its window for a wish to fill the screen."""
 CONNECT_S: Final = 10.0
-REFINED: Final = 8.0
+REFINED: Final = 5.0
 """Levels. An update that changes the pixels which it changes by less than this, on average, only refines them."""
 
 

@@ -74,14 +74,19 @@ class TileCache:
         self._touched[key] = now_s
         return now_s - since >= STILL_S
 
-    def store(self, shadow: Shadow, tile: Rect) -> m.CacheStore | None:
-        """The operation that puts what the device shows in `tile` into a slot; None where a slot has it already."""
+    def store(self, shadow: Shadow, tile: Rect, keep: int | None = None) -> m.CacheStore | None:
+        """The operation that puts what the device shows in `tile` into a slot.
+
+        None where a slot has it already, and where the only slot to be had is `keep`.
+        """
         digest = _digest(shadow, tile)
         if digest in self._by_content:
             self._by_content.move_to_end(digest)
             return None
         if len(self._by_content) < self._slots:
             slot = len(self._by_content)
+        elif next(iter(self._by_content.values())) == keep:
+            return None
         else:
             _, slot = self._by_content.popitem(last=False)
         self._by_content[digest] = slot

@@ -20,7 +20,7 @@ from tilewire.protocol.geometry import bounding, subtract
 from tilewire.protocol.wire import Message
 from tilewire.server.cache import TileCache, draw, tile_side
 from tilewire.server.choose import PHOTO_MIN_PIXELS, Abilities, Choice, Encoding, choose
-from tilewire.server.codec import TileCodec, Variant
+from tilewire.server.codec import HEADER_BYTES, TileCodec, Variant
 from tilewire.server.jpeg import JpegEncoder
 from tilewire.server.motion import MoveFinder
 from tilewire.server.pixels import (
@@ -47,6 +47,9 @@ REST_PIXELS: Final = 16384
 CACHE_MIN_RUNS: Final = 32
 """A tile of fewer runs of one colour costs the codec little more than a slot costs."""
 REFINE_AFTER_S: Final = 0.5
+LOSSY: Final = (Encoding.JPEG, Encoding.JPEG_HALF)
+HOPELESS: Final = 1.2
+"""A rectangle that would exceed a message by so much, if it were like its neighbour, is not tried whole."""
 MAX_LOSSY: Final = 64
 """Places that rest on their own; beyond, the oldest are joined."""
 REFINE_PIXELS: Final = 65536
@@ -221,7 +224,7 @@ class Encoder:
                 slot = cache.find(self.now, tile)
                 if slot is not None:
                     if cache.still(tile, now_s):
-                        self._store(cache, tile, update)
+                        self._store(cache, tile, update, keep=slot)
                     self.shadow.commit(self.now, tile)
                     update.add(draw(slot, tile), Reason.SEEN_BEFORE)
                     drawn = True
@@ -232,10 +235,11 @@ class Encoder:
             return left
         return [part for rect in left for part in self._changes(rect)]
 
-    def _store(self, cache: TileCache, tile: Rect, update: Update) -> None:
+    def _store(self, cache: TileCache, tile: Rect, update: Update, *, keep: int | None = None) -> None:
+        """Store what the device shows in `tile`; not in the slot `keep`, which is about to be drawn."""
         if self.shadow.count(tile).exact != tile.area or measure(self.shadow, tile).runs < CACHE_MIN_RUNS:
             return
-        operation = cache.store(self.shadow, tile)
+        operation = cache.store(self.shadow, tile, keep)
         if operation is not None:
             update.add(operation, Reason.STORED)
 
@@ -246,66 +250,72 @@ class Encoder:
             codec=self._codec is not None,
             deflate=bool(self._hello.deflate_bits),
             jpeg=lossy and self._jpeg is not None,
+            jpeg_half=lossy and self._jpeg is not None and self._jpeg.halves,
         )
+
+    def _choose(self, rect: Rect, *, lossy: bool) -> Choice:
+        return choose(measure(self.now, rect), self._abilities(lossy=lossy), self.quality)
 
     def _send(self, rect: Rect, now_s: float, update: Update, *, lossy: bool = True) -> None:
         """Send a changed rectangle, whatever its size."""
         can = self._abilities(lossy=lossy)
-        if can.codec and not (can.jpeg and rect.area >= PHOTO_MIN_PIXELS):
-            self._encode(rect, choose(measure(self.now, rect), can), now_s, update)
-            return
-        photos = Tiles()
-        fills = Tiles()
-        rest = Tiles()
-        for tile in grid(rect, TILE):
-            stats = measure(self.now, tile)
-            choice = choose(stats, can)
-            if choice.encoding is Encoding.FILL:
-                fills.add(tile, stats.palette[0])
-            elif choice.encoding is Encoding.JPEG:
-                photos.add(tile, 0)
-            elif can.codec:
-                rest.add(tile, 0)
-            else:
-                self._encode(tile, choice, now_s, update)
+        photos, fills, rest = Tiles(), Tiles(), Tiles()
+        if not can.codec or (can.jpeg and rect.area >= PHOTO_MIN_PIXELS):
+            for tile in grid(rect, TILE):
+                stats = measure(self.now, tile)
+                choice = choose(stats, can, self.quality)
+                if choice.encoding in LOSSY:
+                    photos.add(tile, LOSSY.index(choice.encoding))
+                elif can.codec:
+                    # Flat parts cost the codec next to nothing, a rectangle more would.
+                    rest.add(tile, 0)
+                elif choice.encoding is Encoding.FILL:
+                    fills.add(tile, stats.palette[0])
+                else:
+                    self._encode(tile, choice, now_s, update)
         if can.codec and not photos:
-            # Flat parts cost the codec next to nothing, a rectangle more would.
-            self._encode(rect, choose(measure(self.now, rect), can), now_s, update)
+            self._encode(rect, self._choose(rect, lossy=False), now_s, update)
             return
-        for area, _ in photos.joined():
-            self._encode(area, Choice(Encoding.JPEG, Reason.PHOTOGRAPH), now_s, update)
+        for area, which in photos.joined():
+            self._encode(area, Choice(LOSSY[which], Reason.PHOTOGRAPH), now_s, update)
         for area, value in fills.joined():
             self._fill(area, value, update)
         for area, _ in rest.joined():
-            self._encode(area, choose(measure(self.now, area), self._abilities(lossy=False)), now_s, update)
+            self._encode(area, self._choose(area, lossy=False), now_s, update)
 
     def _fill(self, rect: Rect, value: int, update: Update) -> None:
         self.shadow.fill(rect, value)
         update.add(m.Fill(rect=rect, pixel=value.to_bytes(self._format.packed, "little")), Reason.ONE_COLOUR)
 
-    def _encode(self, rect: Rect, choice: Choice, now_s: float, update: Update) -> None:
-        """Send one rectangle in as many messages as the device's limits ask for."""
+    def _encode(self, rect: Rect, choice: Choice, now_s: float, update: Update, density: float = 0.0) -> float:
+        """Send one rectangle in as many messages as the device's limits ask for.
+
+        `density`: payload bytes of a pixel in another part of the same rectangle, 0: nothing is known. A part that
+        would be too long by that is split at once: a try costs as much as a success. Returns that of the last part.
+        """
         if choice.encoding is Encoding.FILL:
             self._fill(rect, measure(self.now, rect).palette[0], update)
-            return
+            return density
         limit = self._hello.max_rect
         operation: Message | None = None
-        if rect.width <= limit.width and rect.area <= limit.area:
+        hopeless = density * rect.area > HOPELESS * self._hello.max_message
+        if rect.width <= limit.width and rect.area <= limit.area and not hopeless:
             operation = self._operation(rect, choice)
         if operation is None:
             step = 1
-            if choice.encoding is Encoding.JPEG and self._jpeg is not None:
+            if choice.encoding in LOSSY and self._jpeg is not None:
                 step = self._jpeg.mcu_rows
                 if rect.height <= step and rect.width <= step:
-                    choice = choose(measure(self.now, rect), self._abilities(lossy=False))
+                    choice = self._choose(rect, lossy=False)
             for half in halves(rect, step, limit.width):
-                self._encode(half, choice, now_s, update)
-            return
-        exact = choice.encoding is not Encoding.JPEG
+                density = self._encode(half, choice, now_s, update, density)
+            return density
+        exact = choice.encoding not in LOSSY
         if not exact:
             self._note_lossy(rect, now_s)
         self.shadow.commit(self.now, rect, exact=exact)
         update.add(operation, choice.why)
+        return len(operation.payload) / rect.area if isinstance(operation, m.Codec | m.Raw) else 0.0
 
     def _operation(self, rect: Rect, choice: Choice) -> Message | None:
         """One operation for the whole rectangle; None where its body would be too long."""
@@ -314,10 +324,15 @@ class Encoder:
         match choice.encoding:
             case Encoding.CODEC:
                 assert self._codec is not None
-                return self._codec.encode(self.now, rect, self._variant(rect), limit)
-            case Encoding.JPEG:
+                # What is no shorter than RAW goes as RAW, which is read faster.
+                shorter = HEADER_BYTES + rect.area * self._format.packed - 1
+                coded = self._codec.encode(self.now, rect, self._variant(rect), min(limit, shorter))
+                if coded is not None:
+                    return coded
+            case Encoding.JPEG | Encoding.JPEG_HALF:
                 assert self._jpeg is not None
-                return self._jpeg.encode(self._true, rect, self.quality, limit)
+                half = choice.encoding is Encoding.JPEG_HALF
+                return self._jpeg.encode(self._true, rect, self.quality, limit, half=half)
             case Encoding.DEFLATE:
                 return self._deflate(rect, room - 1)
             case Encoding.PALETTE:
@@ -382,16 +397,35 @@ class Encoder:
             parts = [rect]
             for other in fresh:
                 parts = [piece for part in parts for piece in subtract(part, other)]
+            waiting: list[Rect] = []
             for part in parts:
                 for lossy in self.shadow.lossy(part):
-                    budget -= lossy.area
-                    self._refine(lossy, now_s, update)
+                    now, later = within(lossy, budget)
+                    if now is not None:
+                        budget -= now.area
+                        self._refine(now, now_s, update)
+                    if later is not None:
+                        waiting.append(later)
+            left = bounding(waiting)
+            if left is not None:
+                self._lossy.appendleft((sent_s, left))
         return update
 
     def _refine(self, rect: Rect, now_s: float, update: Update) -> None:
         before = len(update.reasons)
         self._send(rect, now_s, update, lossy=False)
         update.reasons[before:] = [Reason.REFINED] * (len(update.reasons) - before)
+
+
+def within(rect: Rect, pixels: int) -> tuple[Rect | None, Rect | None]:
+    """The upper rows of `rect` that have at most `pixels` pixels, at least one row, and those below; None: none."""
+    if pixels <= 0:
+        return None, rect
+    rows = max(pixels // rect.width, 1)
+    if rows >= rect.height:
+        return rect, None
+    upper = Rect(rect.x, rect.y, rect.width, rows)
+    return upper, Rect(rect.x, rect.y + rows, rect.width, rect.height - rows)
 
 
 def grid(rect: Rect, tile: Rect) -> Iterator[Rect]:

@@ -46,8 +46,9 @@ class Pacing:
         return self._flights[0].sent_s if self._flights else math.inf
 
     def started(self, now_s: float) -> None:
-        """An update was begun."""
-        self._last_start_s = now_s
+        """An update was begun. A wait of less than a frame does not move the beat: the rate is kept on average."""
+        beat = self._last_start_s + 1 / self.fps
+        self._last_start_s = beat if now_s < beat + 1 / self.fps else now_s
 
     def sent(self, update: int, size: int, now_s: float) -> None:
         """It was handed to the transport whole, `size` bytes."""

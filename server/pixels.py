@@ -319,6 +319,17 @@ def encode_raw(surface: Surface, rect: Rect) -> bytes:
     return bytes(ffi.buffer(payload, size))
 
 
+def halve(surface: Surface, rect: Rect) -> bytes:
+    """A rectangle of an XRGB8888 surface at half its size, rounded up: blue, green, red of each. Raises ValueError."""
+    _check_inside(surface, rect, "rect")
+    if surface.format is not PixelFormat.XRGB8888:
+        raise ValueError(f"{surface.format.name} pixels are not halved")
+    capacity = (rect.width + 1) // 2 * ((rect.height + 1) // 2) * 3
+    pixels = ffi.new("uint8_t[]", capacity)
+    lib.tw_ns_halve(surface.handle, _struct(rect), pixels, capacity)
+    return bytes(ffi.buffer(pixels, capacity))
+
+
 def _struct(rect: Rect) -> tuple[int, int, int, int]:
     """What cffi makes a `tw_ns_rect` of."""
     return rect.x, rect.y, rect.width, rect.height

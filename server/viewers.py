@@ -31,9 +31,10 @@ from tilewire.protocol.constants import (
     Rotation,
     ViewMode,
 )
+from tilewire.protocol.geometry import bounding
 from tilewire.protocol.wire import Message
 from tilewire.server.display import DisplayLost
-from tilewire.server.encoder import Damage, Encoder, Update
+from tilewire.server.encoder import MOVE_MIN_AREA, Damage, Encoder, Update
 from tilewire.server.handshake import read_event
 from tilewire.server.inputs import Hand
 from tilewire.server.pacing import Pacing
@@ -58,6 +59,8 @@ STALLED_S: Final = 30.0
 """A device that acknowledges nothing, or takes no bytes, for so long is let go."""
 INLINE_PIXELS: Final = 16384
 """Updates up to this many damaged pixels are made at once: handing them to a thread would take longer."""
+INLINE_AREA: Final = 4 * INLINE_PIXELS
+"""As long as no more than so many lie between them."""
 MAX_INPUTS: Final = 256
 """Inputs that wait for the X server; beyond, the reader waits and the peer's TCP with it."""
 MAX_ANSWERS: Final = 64
@@ -67,6 +70,16 @@ RESIZE_INTERVAL_S: Final = 0.1
 """A new framebuffer is dear, and a window's edge that is dragged asks for many: the last of them counts."""
 SLICE_BYTES: Final = 16384
 """Written at once: each slice that a device takes is a sign of life, however thin its link."""
+
+
+def is_brief(damage: list[Rect], pan: tuple[int, int]) -> bool:
+    """Whether the update is made sooner than a thread could be woken for it."""
+    pixels = sum(rect.area for rect in damage)
+    area = bounding(damage)
+    if area is None or pan != (0, 0):
+        return area is None
+    # What moved is searched for in the whole area between the changes.
+    return pixels < MOVE_MIN_AREA or (pixels <= INLINE_PIXELS and area.area <= INLINE_AREA)
 
 
 class Viewer:
@@ -459,7 +472,7 @@ class Viewer:
             return
         if forget:
             encoder.forget()
-        if sum(rect.area for rect in damage) <= INLINE_PIXELS:
+        if is_brief(damage, pan):
             update = encoder.build(damage, pan, started)
         else:
             update = await trio.to_thread.run_sync(encoder.build, damage, pan, started)

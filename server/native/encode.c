@@ -118,3 +118,28 @@ int32_t tw_ns_encode_raw(const tw_ns_surface *surface, tw_ns_rect rect, uint8_t 
     }
     return (int32_t)bytes;
 }
+
+int32_t tw_ns_halve(const tw_ns_surface *surface, tw_ns_rect rect, uint8_t *pixels, int32_t capacity) {
+    if (surface->stored != 4 || !tw_ns_clip(&rect, surface->width, surface->height)) {
+        return 0;
+    }
+    const int32_t width = (rect.width + 1) / 2;
+    const int32_t height = (rect.height + 1) / 2;
+    if ((int64_t)width * height * 3 > capacity) {
+        return 0;
+    }
+    for (int32_t y = 0; y < height; y++) {
+        const uint8_t *upper = tw_ns_at(surface, rect.x, rect.y + 2 * y);
+        const uint8_t *lower = tw_ns_at(surface, rect.x, rect.y + tw_ns_min(2 * y + 1, rect.height - 1));
+        for (int32_t x = 0; x < width; x++) {
+            const size_t left = (size_t)x * 8;
+            const size_t right = 2 * x + 1 < rect.width ? left + 4 : left;
+            for (size_t channel = 0; channel < 3; channel++) {
+                const unsigned sum = (unsigned)upper[left + channel] + upper[right + channel]
+                                     + lower[left + channel] + lower[right + channel];
+                *pixels++ = (uint8_t)((sum + 2) / 4);
+            }
+        }
+    }
+    return width * height * 3;
+}

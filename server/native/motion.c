@@ -13,11 +13,13 @@ enum {
     ANCHOR_BITS = 14,
     WAY_BITS = 10,
     WAY_PROBES = 8,
-    BLOCKS = 64,    /* columns that the area is compared in: one bit of a word each */
-    MIN_BLOCK = 8,  /* pixels */
-    MIN_VOTES = 3,  /* fewer are an accident */
-    MAX_WAYS = 8,   /* that are held against the pictures */
-    MAX_PER_WAY = 4 /* rectangles that move the same way: beside a scrollbar, under a header */
+    BLOCKS = 64,     /* columns that the area is compared in: one bit of a word each */
+    MIN_BLOCK = 8,   /* pixels */
+    MIN_VOTES = 3,   /* fewer are an accident */
+    MAX_WAYS = 8,    /* that are held against the pictures */
+    MAX_PER_WAY = 4, /* rectangles that move the same way: beside a scrollbar, under a header */
+    MAX_STEPS = 1
+        << 21 /* rows that one search follows runs over: some milliseconds; noise would take a second */
 };
 
 #define HASH_BASE UINT32_C(0x9E3779B1)
@@ -177,11 +179,12 @@ static uint64_t first_run(uint64_t bits) {
     return carry == 0 ? bits : bits & (carry - 1);
 }
 
-/* The blocks (a run of bits) and rows that put most wrong blocks right. Returns how many. */
-static int32_t best_blocks(
-    const search *s, const bounds *area, uint64_t *best_run, int32_t *best_top, int32_t *best_bottom) {
+/* The blocks (a run of bits) and rows that put most wrong blocks right. Returns how many. `steps`: rows that may still
+ * be followed; where they are used up, the best so far has to do. */
+static int32_t best_blocks(const search *s, const bounds *area, int32_t *steps, uint64_t *best_run,
+    int32_t *best_top, int32_t *best_bottom) {
     int32_t best = 0;
-    for (int32_t y = area->y; y < area->bottom; y++) {
+    for (int32_t y = area->y; y < area->bottom && *steps > 0; y++) {
         for (uint64_t left = s->same[y]; left != 0;) {
             const uint64_t run = first_run(left);
             left &= ~run;
@@ -198,6 +201,7 @@ static int32_t best_blocks(
             for (; bottom < area->bottom && (s->same[bottom] & run) == run; bottom++) {
                 gain += ones(s->wrong[bottom] & run);
             }
+            *steps -= bottom - top;
             if (gain > best) {
                 best = gain;
                 *best_run = run;
@@ -269,6 +273,7 @@ int32_t tw_ns_find_moves(void *memory, const tw_ns_surface *now, const tw_ns_sur
 
     const int32_t block = tw_ns_max((rect.width + BLOCKS - 1) / BLOCKS, MIN_BLOCK);
     int32_t found = 0;
+    int32_t steps = MAX_STEPS;
     for (int i = 0; i < MAX_WAYS && found < capacity; i++) {
         way *top = most_voted(s);
         if (top->votes < MIN_VOTES) {
@@ -281,7 +286,7 @@ int32_t tw_ns_find_moves(void *memory, const tw_ns_surface *now, const tw_ns_sur
             uint64_t run = 0;
             bounds to = {0, 0, 0, 0};
             compare(s, now, shadow, &area, block, dx, dy);
-            const int32_t gain = best_blocks(s, &area, &run, &to.y, &to.bottom) * block;
+            const int32_t gain = best_blocks(s, &area, &steps, &run, &to.y, &to.bottom) * block;
             if (gain == 0 || gain < min_gain) {
                 break;
             }

@@ -101,6 +101,10 @@ void tw_ns_codec_roll_back(tw_ns_codec *codec);
 int32_t tw_ns_codec_encode(tw_ns_codec *codec, const tw_ns_surface *surface, tw_ns_rect rect, int32_t variant,
     uint8_t *payload, int32_t capacity);
 
+/* `rect` of an XRGB8888 surface at half its size, rounded up: blue, green, red of the mean of each four pixels. Returns
+ * the bytes written, or 0 where they would be more than `capacity`. */
+int32_t tw_ns_halve(const tw_ns_surface *surface, tw_ns_rect rect, uint8_t *pixels, int32_t capacity);
+
 /* `rect` of `now` is on the device now, in `state`. */
 void tw_ns_commit(const tw_ns_surface *shadow, const tw_ns_surface *now, tw_ns_rect rect, int32_t state);
 /* Move pixels and what is known of them; source and destination may overlap. */

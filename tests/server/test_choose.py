@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilewire.protocol import PixelFormat, Reason, Rect
-from tilewire.server.choose import Choice, Encoding, choose
+from tilewire.server.choose import Abilities, Choice, Encoding, choose
 from tilewire.server.pixels import Surface, encode_palette, encode_raw, measure
 
 
@@ -64,3 +65,41 @@ def test_the_choice_can_be_carried_out_and_is_the_smallest(
             assert len(payload) < len(raw)
         case Encoding.RAW:
             assert payload is None or len(payload) >= len(raw)
+
+
+def photograph() -> Surface:
+    """Smooth, with the grain that a camera leaves."""
+    chance = random.Random(1)
+    surface = Surface(64, 32, PixelFormat.XRGB8888)
+    for y in range(32):
+        for x in range(64):
+            value = 60 + 2 * x + y + chance.randrange(12)
+            surface.fill(Rect(x, y, 1, 1), value << 16 | (value - chance.randrange(9)) << 8 | value)
+    return surface
+
+
+@pytest.mark.parametrize(
+    ("can", "quality", "encoding"),
+    [
+        (Abilities(codec=True), 75, Encoding.CODEC),
+        (Abilities(codec=True, jpeg=True), 75, Encoding.JPEG),
+        (Abilities(jpeg=True), 90, Encoding.JPEG),
+        (Abilities(codec=True, jpeg=True, jpeg_half=True), 21, Encoding.JPEG),
+        (Abilities(codec=True, jpeg=True, jpeg_half=True), 20, Encoding.JPEG_HALF),
+        (Abilities(codec=True, jpeg=True), 10, Encoding.JPEG),
+        (Abilities(deflate=True), 75, Encoding.DEFLATE),
+    ],
+)
+def test_a_photograph_goes_as_device_and_quality_ask(can: Abilities, quality: int, encoding: Encoding) -> None:
+    surface = photograph()
+    choice = choose(measure(surface, surface.rect), can, quality)
+    assert choice.encoding is encoding
+    assert (choice.why is Reason.PHOTOGRAPH) is (encoding in (Encoding.JPEG, Encoding.JPEG_HALF))
+
+
+def test_where_lossless_costs_little_it_stays_lossless() -> None:
+    surface = photograph()
+    stats = dataclasses.replace(measure(surface, surface.rect), gradients=(3000, 900, 0, 0, 0, 0, 0, 0, 0))
+    assert stats.entropy < 1.1
+    assert choose(stats, Abilities(codec=True, jpeg=True), 90).encoding is Encoding.CODEC
+    assert choose(stats, Abilities(codec=True, jpeg=True), 10).encoding is Encoding.JPEG

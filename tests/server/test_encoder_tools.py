@@ -189,6 +189,23 @@ def test_photographs_go_lossy_and_end_exact(panel: str) -> None:
     assert {reason for update in refined for reason in update.reasons} == {Reason.REFINED}
 
 
+def test_the_lowest_qualities_halve_the_resolution_and_end_exact() -> None:
+    bench = Bench(PANELS["threadx-512"])
+    bench.encoder.quality = 10
+    update = bench.show(framed(page(6), photo(7, (193, 127)), (61, 63)))
+    assert {op.sampling & 0x10 for op in update.operations if isinstance(op, m.Jpeg)} == {0x10}
+    bench.rest()
+
+
+@pytest.mark.parametrize(("quality", "sampling"), [(79, 2), (80, 0), (90, 0)])
+def test_high_qualities_keep_all_the_colour(quality: int, sampling: int) -> None:
+    bench = Bench(PANELS["threadx-512"])
+    bench.encoder.quality = quality
+    update = bench.show(framed(page(6), photo(7, (192, 128)), (64, 64)))
+    assert {op.sampling for op in update.operations if isinstance(op, m.Jpeg)} == {sampling}
+    bench.rest()
+
+
 def test_a_photograph_that_scrolls_before_it_is_refined() -> None:
     bench = Bench(PANELS["threadx-512"])
     base, picture = page(8), photo(9, (192, 128))

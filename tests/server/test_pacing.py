@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,3 +108,16 @@ def test_what_is_on_its_way_is_what_was_not_acknowledged(trace: list[tuple[str, 
     # Whatever happened, all acknowledged is ready.
     pacing.acknowledged(sent, now)
     assert pacing.ready_s() <= now + 1 / 30
+
+
+def test_a_short_wait_for_damage_does_not_slow_the_beat() -> None:
+    pacing = Pacing(20)
+    pacing.started(10.0)
+    # Each update begins a little after it might: twenty still fit into a second.
+    for beat in range(1, 21):
+        due = pacing.ready_s()
+        assert due == pytest.approx(10.0 + beat / 20)
+        pacing.started(due + 0.01)
+    # A longer pause moves it: nothing is caught up.
+    pacing.started(12.0)
+    assert pacing.ready_s() == pytest.approx(12.05)
