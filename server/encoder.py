@@ -24,7 +24,6 @@ from tilewire.server.codec import HEADER_BYTES, TileCodec, Variant
 from tilewire.server.jpeg import JpegEncoder
 from tilewire.server.motion import MoveFinder
 from tilewire.server.pixels import (
-    RECT_COST,
     Screen,
     Shadow,
     Surface,
@@ -41,7 +40,9 @@ MOVE_MIN_AREA: Final = 4096
 """Below this, a search for moved pixels costs more than it can save."""
 RECT_BYTES: Final = 6
 CODEC_RECT_COST: Final = 1500
-"""Unchanged pixels that are sent rather than one rectangle more: most are flat, and a hundredth of a bit each."""
+"""Unchanged pixels of an interface sent rather than one rectangle more: most are flat, a hundredth of a bit each."""
+INTERFACE_FLATNESS: Final = 0.7
+"""Interfaces have more equal neighbours than this share; around a brush on a photograph each pixel costs bits."""
 REST_PIXELS: Final = 16384
 """Up to so many pixels the codec's thorough variant takes less than a millisecond or two, here and there."""
 CACHE_MIN_RUNS: Final = 32
@@ -121,7 +122,6 @@ class Encoder:
         if hello.model_kib:
             width = min(hello.max_rect.width, MAX_SIDE)
             self._codec = TileCodec(hello.model_kib, self._format, width)
-        self._rect_cost = RECT_COST if self._codec is None else CODEC_RECT_COST
         side = tile_side(hello.cache, self._format) if self._may_copy else 0
         self._cache: TileCache | None = None
         if side and hello.cache is not None:
@@ -185,7 +185,13 @@ class Encoder:
         return update
 
     def _changes(self, area: Rect) -> list[Rect]:
-        return changes(self.now, self.shadow, area, cost=self._rect_cost)
+        tight = changes(self.now, self.shadow, area)
+        around = bounding(tight)
+        if self._codec is None or around is None or len(tight) == 1:
+            return tight
+        if measure(self.now, around).flatness < INTERFACE_FLATNESS:
+            return tight
+        return changes(self.now, self.shadow, area, cost=CODEC_RECT_COST)
 
     def _pan(self, pan: tuple[int, int], now_s: float, update: Update) -> None:
         kept = self.panel.intersect(self.panel.moved(-pan[0], -pan[1]))
@@ -306,7 +312,7 @@ class Encoder:
             if choice.encoding in LOSSY and self._jpeg is not None:
                 step = self._jpeg.mcu_rows
                 if rect.height <= step and rect.width <= step:
-                    choice = self._choose(rect, lossy=False)
+                    step, choice = 1, self._choose(rect, lossy=False)
             for half in halves(rect, step, limit.width):
                 density = self._encode(half, choice, now_s, update, density)
             return density

@@ -57,7 +57,7 @@ IN_FORCE: Final = (
 """The capabilities that this server puts to use."""
 STALLED_S: Final = 30.0
 """A device that acknowledges nothing, or takes no bytes, for so long is let go."""
-INLINE_PIXELS: Final = 16384
+INLINE_PIXELS: Final = 4096
 """Updates up to this many damaged pixels are made at once: handing them to a thread would take longer."""
 INLINE_AREA: Final = 4 * INLINE_PIXELS
 """As long as no more than so many lie between them."""
