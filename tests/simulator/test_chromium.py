@@ -32,8 +32,12 @@ async def test_click_follows_a_link(tmp_path: Path) -> None:
 
             assert await device.wait_for(lambda: pixel(*LINK) == BLUE, 60)
             assert pixel(900, 500) == WHITE
-            device.click(*LINK)
-            assert await device.wait_for(lambda: pixel(*LINK) == RED, 60)
+            # Chromium drops input that comes before a new page has settled: a user clicks again, and so do we.
+            for _ in range(20):
+                device.click(*LINK)
+                if await device.wait_for(lambda: pixel(*LINK) == RED, 3):
+                    break
+            assert pixel(*LINK) == RED
             # All of the page came, to the last row and column, as the picture file has it too.
             assert await device.wait_for(lambda: {pixel(x, y) for x in (0, 1023) for y in (0, 599)} == {RED}, 60)
             device.save_png(tmp_path / "device.png")
