@@ -29,6 +29,15 @@ def compiler(name: str) -> str:
     return name
 
 
+def run_sanitized(folder: Path, program: str) -> None:
+    """Build a C program with the core under ASan and UBSan, and run it: it returns 0."""
+    source, made = folder / "program.c", folder / "program"
+    source.write_text(program)
+    flags = ("-std=c99", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    run(compiler("clang"), *flags, *INCLUDES, source, *SOURCES, "-o", made)
+    run(made)
+
+
 def compile_all(folder: Path, cc: str, *flags: str) -> list[Path]:
     """An object of every source of the core."""
     objects = []

@@ -16,7 +16,7 @@ from tilewire.simulator import client as c
 from tests.clients.strategies import cached, splits
 from tests.clients.support import config, connect
 from tests.clients.test_agreement import compare, handshake
-from tests.clients.test_build import INCLUDES, SOURCES, compiler, run
+from tests.clients.test_build import run_sanitized
 from tests.clients.test_pixels import framed, shown
 
 SMALL = Rect(2, 3, 7, 5)
@@ -180,10 +180,4 @@ int main(void) {
 
 
 def test_slots_outlive_a_connection_that_is_resumed(tmp_path: Path) -> None:
-    source = tmp_path / "resume.c"
-    source.write_text(PROGRAM)
-    run(
-        compiler("clang"), "-std=c99", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *INCLUDES,
-        source, *SOURCES, "-o", tmp_path / "resume",
-    )  # fmt: skip
-    run(tmp_path / "resume")
+    run_sanitized(tmp_path, PROGRAM)

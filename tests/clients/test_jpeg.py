@@ -20,7 +20,7 @@ from tilewire.simulator import client as c
 from tests.clients.pictures import pack_stored, value_of
 from tests.clients.strategies import splits
 from tests.clients.support import config, connect, pieces
-from tests.clients.test_build import INCLUDES, SOURCES, compiler, run
+from tests.clients.test_build import run_sanitized
 
 FORMATS = list(PixelFormat)
 S444, S422, S420, GREY = range(4)
@@ -295,10 +295,4 @@ int main(void) {
 
 
 def test_a_decoder_may_write_its_pixels_as_it_likes(tmp_path: Path) -> None:
-    source = tmp_path / "hook.c"
-    source.write_text(PROGRAM)
-    run(
-        compiler("clang"), "-std=c99", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *INCLUDES,
-        source, *SOURCES, "-o", tmp_path / "hook",
-    )  # fmt: skip
-    run(tmp_path / "hook")
+    run_sanitized(tmp_path, PROGRAM)
