@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 import trio
 from mss.exception import ScreenShotError
-from trio.testing import wait_all_tasks_blocked
 from Xlib import X
 
 from tilewire.protocol.geometry import Rect
@@ -32,6 +31,7 @@ from tilewire.server.display import (
 from tilewire.server.x11.process import start_child
 from tilewire.server.xvfb import XvfbServer, start_xvfb
 
+from tests.server.displays import nothing_is_left, settled, would_wait
 from tests.server.xclient import Picture, key_reader, painter, picture_of
 
 WIDTH, HEIGHT = 320, 200
@@ -43,54 +43,13 @@ PAINT_LIMIT_S = 60
 SHIFT_L, LETTER_A = 0xFFE1, 0x61
 
 
-@pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    """No test leaves a display's thread, a file descriptor, or a process of its own."""
-    descriptors = _descriptors()
-    yield
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("display")] == []
-    assert _descriptors() - descriptors == set()
-
-
-def _descriptors() -> set[str]:
-    found = set()
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            found.add(f"{entry.name} {entry.readlink()}")
-        except FileNotFoundError:
-            # The listing's own.
-            continue
-    return found
+_nothing_is_left = pytest.fixture(autouse=True)(nothing_is_left)
 
 
 @pytest.fixture
 async def xvfb() -> AsyncIterator[XvfbServer]:
     async with start_xvfb(WIDTH, HEIGHT) as server:
         yield server
-
-
-@asynccontextmanager
-async def settled(name: str, stall_limit_s: float = 10.0) -> AsyncIterator[Display]:
-    """A display that has no damage."""
-    async with open_display(name, stall_limit_s=stall_limit_s) as display:
-        await display.capture_all()
-        yield display
-
-
-async def would_wait(wait: Callable[[], Awaitable[object]]) -> bool:
-    """Whether something does not return while nothing else happens."""
-    returned = False
-
-    async def try_it() -> None:
-        nonlocal returned
-        await wait()
-        returned = True
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(try_it)
-        await wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-    return not returned
 
 
 def stop(server: XvfbServer) -> None:
