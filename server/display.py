@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from tilewire.server.x11.cursors import CursorShape, Place
-from tilewire.server.x11.errors import DisplayError, DisplayLost
+from tilewire.server.x11.errors import DisplayError, DisplayLost, DisplayRefused
 from tilewire.server.x11.inputs import Button, Input, Key, PointerMove, Text
 from tilewire.server.x11.keyboard import SETTLE_S
 from tilewire.server.x11.news import (
@@ -30,7 +30,16 @@ from tilewire.server.x11.news import (
     NewsBox,
     PointerMoved,
 )
-from tilewire.server.x11.thread import Capture, CaptureOrder, InjectOrder, Order, Patch, ReleaseOrder, XThread
+from tilewire.server.x11.thread import (
+    Capture,
+    CaptureOrder,
+    InjectOrder,
+    Order,
+    Patch,
+    ReleaseOrder,
+    ResizeOrder,
+    XThread,
+)
 
 __all__ = [
     "BellRang",
@@ -43,6 +52,7 @@ __all__ = [
     "Display",
     "DisplayError",
     "DisplayLost",
+    "DisplayRefused",
     "Input",
     "Key",
     "News",
@@ -64,6 +74,7 @@ class _Ledger:
 
     def __init__(self) -> None:
         self.size = (0, 0)
+        self.largest = (0, 0)
         self.lost: DisplayError | None = None
         self.opening = trio.Event()
         self.end = trio.Event()
@@ -93,8 +104,9 @@ class _Ledger:
             # A new one each time: a shared one would collect the tracebacks of all who are told.
             raise type(self.lost)(*self.lost.args)
 
-    def opened(self, size: tuple[int, int]) -> None:
+    def opened(self, size: tuple[int, int], largest: tuple[int, int]) -> None:
         self.size = size
+        self.largest = largest
         self.opening.set()
 
     def resized(self, size: tuple[int, int]) -> None:
@@ -196,6 +208,11 @@ class Display:
         return self._ledger.size
 
     @property
+    def max_size(self) -> tuple[int, int]:
+        """The most pixels of width and of height for `resize`; the size at first where it can do nothing."""
+        return self._ledger.largest
+
+    @property
     def is_dirty(self) -> bool:
         """Whether the screen differs from what the last capture gave."""
         return self._ledger.is_dirty
@@ -264,6 +281,16 @@ class Display:
         DisplayLost.
         """
         await self._ask(ReleaseOrder(owner))
+
+    async def resize(self, width: int, height: int) -> None:
+        """Give the screen another size in pixels; when this returns `size` is that, and the next capture is whole.
+
+        Raises DisplayRefused, and nothing has changed, where the X server cannot do it; DisplayLost.
+        """
+        order = ResizeOrder(width, height)
+        await self._ask(order)
+        if order.refusal is not None:
+            raise DisplayRefused(order.refusal)
 
     async def _capture(self, *, whole: bool) -> Capture:
         order = CaptureOrder(whole=whole)

@@ -174,6 +174,10 @@ class Cursors:
             if newer and report.extension == self._device_opcode and report.event_type == xinput.RawMotion:
                 self._moved = True
 
+    def doubt(self) -> None:
+        """The pointer may have been moved without a report, as when the screen becomes smaller."""
+        self._moved = True
+
     def ask(self) -> Question:
         """Ask for the place along with the next question: no round trip of its own."""
         return Question(self._wire)

@@ -32,12 +32,13 @@ from Xlib.protocol import event
 from tilewire.protocol.geometry import Rect
 from tilewire.server.x11.bell import Bell
 from tilewire.server.x11.cursors import Cursors, CursorShape, Place
-from tilewire.server.x11.errors import DisplayError, DisplayLost
+from tilewire.server.x11.errors import DisplayError, DisplayLost, DisplayRefused
 from tilewire.server.x11.inputs import Button, Input, Key, PointerMove, Text
 from tilewire.server.x11.keyboard import Keyboard, Waits
 from tilewire.server.x11.pixels import DEPTHS, ConnectionBroken, Grabber, StaleSize
 from tilewire.server.x11.regions import clip, coalesce
 from tilewire.server.x11.requests import Box, create_region, fetch_region
+from tilewire.server.x11.sizes import Sizes
 from tilewire.server.x11.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -97,14 +98,23 @@ class ReleaseOrder:
     owner: int
 
 
-Order = CaptureOrder | InjectOrder | ReleaseOrder
+class ResizeOrder:
+    """Give the screen another size."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width = width
+        self.height = height
+        self.refusal: str | None = None
+
+
+Order = CaptureOrder | InjectOrder | ReleaseOrder | ResizeOrder
 
 
 class Listener(Protocol):
     """Who hears from the thread. Called in trio's thread, in the order in which things happened."""
 
-    def opened(self, size: tuple[int, int]) -> None:
-        """Both connections stand."""
+    def opened(self, size: tuple[int, int], largest: tuple[int, int]) -> None:
+        """Both connections stand; the screen is as large as that, and may become as large as this."""
 
     def resized(self, size: tuple[int, int]) -> None:
         """The screen has another size."""
@@ -159,6 +169,7 @@ class XThread:
         self._keyboard: Keyboard
         self._cursors: Cursors
         self._bell: Bell
+        self._sizes: Sizes
         self._size = (0, 0)
         self._resized = False
         self._damage = 0
@@ -275,8 +286,9 @@ class XThread:
             lambda shape: self._tell(self._listener.cursor, shape),
             lambda place, news: self._tell(self._listener.pointed, place, news),
         )
+        self._sizes = Sizes(wire)
         self.waiting_since = None
-        self._tell(self._listener.opened, self._size)
+        self._tell(self._listener.opened, self._size, self._sizes.largest or self._size)
 
     def _serve(self) -> None:
         poll = select.poll()
@@ -297,6 +309,8 @@ class XThread:
             for order in orders:
                 if isinstance(order, CaptureOrder):
                     self._capture(order)
+                elif isinstance(order, ResizeOrder):
+                    self._resize(order)
                 else:
                     self._typing.append(order)
                     self._type_on()
@@ -353,8 +367,20 @@ class XThread:
             return
         self._size = size
         self._resized = True
+        self._cursors.doubt()
         self._tell(self._listener.resized, size)
         self._tell(self._listener.dirty, self._captures)
+
+    def _resize(self, order: ResizeOrder) -> None:
+        self.waiting_since = time.monotonic()
+        try:
+            self._sizes.resize(order.width, order.height)
+        except DisplayRefused as problem:
+            order.refusal = str(problem)
+        self.waiting_since = None
+        # The server has reported the new size before it answered.
+        self._read_events()
+        self._tell(self._listener.answered, order, self._captures)
 
     # Pixels.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tilewire.server.display import Display, News, NewsFeed, open_display
+from tilewire.server.x11.process import start_child
 
 NEWS_LIMIT_S = 20
 """Beyond that a test fails instead of hanging."""
@@ -36,6 +39,19 @@ def _descriptors() -> set[str]:
             # The listing's own.
             continue
     return found
+
+
+@asynccontextmanager
+async def bare_xvfb(*options: str) -> AsyncIterator[str]:
+    """An Xvfb that `start_xvfb` would not start."""
+    reader, writer = os.pipe()
+    async with trio.lowlevel.FdStream(reader) as numbers:
+        command = ["Xvfb", "-displayfd", str(writer), "-noreset", "-nolisten", "tcp", *options]
+        with ExitStack() as parents_copy:
+            parents_copy.callback(os.close, writer)
+            async with start_child(command, stderr=subprocess.DEVNULL, pass_fds=[writer]):
+                parents_copy.close()
+                yield f":{int(await numbers.receive_some())}"
 
 
 @asynccontextmanager

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import signal
-import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -28,10 +25,9 @@ from tilewire.server.display import (
     PointerMove,
     open_display,
 )
-from tilewire.server.x11.process import start_child
 from tilewire.server.xvfb import XvfbServer, start_xvfb
 
-from tests.server.displays import nothing_is_left, settled, would_wait
+from tests.server.displays import bare_xvfb, nothing_is_left, settled, would_wait
 from tests.server.xclient import Picture, key_reader, painter, picture_of
 
 WIDTH, HEIGHT = 320, 200
@@ -371,7 +367,7 @@ async def test_a_refusal_is_a_sentence(xvfb: XvfbServer, monkeypatch: pytest.Mon
 
 
 async def test_a_screen_that_mss_cannot_read_is_a_sentence() -> None:
-    async with _bare_xvfb("-screen", "0", "320x200x16") as name:
+    async with bare_xvfb("-screen", "0", "320x200x16") as name:
         problem = f"^mss cannot attach to display {name}: its screen has 16 bits a pixel; 24 or 32 are needed$"
         with pytest.raises(DisplayError, match=problem):
             await _open_and_close(name)
@@ -388,7 +384,7 @@ async def test_libraries_that_mss_misses_are_a_sentence(xvfb: XvfbServer, monkey
 
 
 async def test_without_shared_memory_pixels_come_all_the_same() -> None:
-    async with _bare_xvfb("-screen", "0", "320x200x24", "-extension", "MIT-SHM") as name:
+    async with bare_xvfb("-screen", "0", "320x200x24", "-extension", "MIT-SHM") as name:
         with painter(name) as client:
             async with settled(name) as display:
                 client.fill(Rect(7, 8, 9, 10), 0xABCDEF)
@@ -397,7 +393,7 @@ async def test_without_shared_memory_pixels_come_all_the_same() -> None:
 
 
 async def test_an_extension_that_is_missing_is_a_sentence() -> None:
-    async with _bare_xvfb("-screen", "0", "320x200x24", "-extension", "DAMAGE") as name:
+    async with bare_xvfb("-screen", "0", "320x200x24", "-extension", "DAMAGE") as name:
         with pytest.raises(DisplayError, match=r"lacks the DAMAGE extension$"):
             await _open_and_close(name)
 
@@ -411,16 +407,3 @@ async def test_the_error_of_the_block_is_not_changed(xvfb: XvfbServer) -> None:
 async def _open_and_close(name: str) -> None:
     async with open_display(name, stall_limit_s=STALL_S):
         pass
-
-
-@asynccontextmanager
-async def _bare_xvfb(*options: str) -> AsyncIterator[str]:
-    """An Xvfb that `start_xvfb` would not start."""
-    reader, writer = os.pipe()
-    async with trio.lowlevel.FdStream(reader) as numbers:
-        command = ["Xvfb", "-displayfd", str(writer), "-noreset", "-nolisten", "tcp", *options]
-        with ExitStack() as parents_copy:
-            parents_copy.callback(os.close, writer)
-            async with start_child(command, stderr=subprocess.DEVNULL, pass_fds=[writer]):
-                parents_copy.close()
-                yield f":{int(await numbers.receive_some())}"
