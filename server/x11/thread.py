@@ -35,7 +35,7 @@ from tilewire.server.x11.cursors import Cursors, CursorShape, Place
 from tilewire.server.x11.errors import DisplayError, DisplayLost, DisplayRefused
 from tilewire.server.x11.inputs import Button, Input, Key, PointerMove, Text
 from tilewire.server.x11.keyboard import Keyboard, Waits
-from tilewire.server.x11.pixels import DEPTHS, ConnectionBroken, Grabber, StaleSize
+from tilewire.server.x11.pixels import DEPTHS, ConnectionBroken, Grabber, StaleSize, open_grabber
 from tilewire.server.x11.regions import clip, coalesce
 from tilewire.server.x11.requests import Box, create_region, fetch_region
 from tilewire.server.x11.sizes import Sizes
@@ -254,8 +254,8 @@ class XThread:
             # mss would not close its connection when it finds out by itself.
             if self._wire.screen.root_depth not in DEPTHS:
                 bits = f"its screen has {self._wire.screen.root_depth} bits a pixel; 24 or 32 are needed"
-                raise DisplayError(f"mss cannot attach to display {self._name}: {bits}")
-            self._grabber = Grabber(self._name, self._tap)
+                raise DisplayError(f"cannot show display {self._name}: {bits}")
+            self._grabber = open_grabber(self._name, self._tap, self._wire)
             try:
                 self._prepare()
                 self._serve()
@@ -423,7 +423,7 @@ class XThread:
                 whole = True
                 continue
             return Capture(self._size, tuple(damage), tuple(patches), self._newest_input)
-        raise DisplayLost(f"mss cannot read the pixels of display {self._name}")
+        raise DisplayLost(f"nobody can read the pixels of display {self._name}")
 
     def _regrab(self) -> None:
         """Attach mss anew: its shared memory is as large as the screen was when it attached."""
@@ -432,7 +432,7 @@ class XThread:
             for tap in self._taps[1:]:
                 tap.close()
             del self._taps[1:]
-        self._grabber = Grabber(self._name, self._tap)
+        self._grabber = open_grabber(self._name, self._tap, self._wire)
         self._set_size(self._wire.screen_size())
 
     # Input.

@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from Xlib import X, error
 from Xlib.display import _BaseDisplay
@@ -53,8 +53,6 @@ class Wire(_BaseDisplay):
         self.extension_major_opcodes = {}
         self.error_classes = dict(error.xerror_class)
         self.event_classes = dict(event.event_class)
-        # None registered: resources are plain ids.
-        self.resource_classes = cast("Any", {})
         _find_server(name)
         try:
             super().__init__(name)
@@ -87,6 +85,10 @@ class Wire(_BaseDisplay):
     def socket(self, value: socket.socket) -> None:
         self._socket = value
         self._tap(value.fileno())
+
+    def get_resource_class(self, class_name: str, default: object = None) -> Any:
+        """None: resources are plain ids."""
+        return default
 
     def opcode(self, extension: str) -> int:
         """The number by which this server knows an extension."""

@@ -366,21 +366,44 @@ async def test_a_refusal_is_a_sentence(xvfb: XvfbServer, monkeypatch: pytest.Mon
         await _open_and_close(xvfb.display_name)
 
 
-async def test_a_screen_that_mss_cannot_read_is_a_sentence() -> None:
+async def test_a_screen_that_cannot_be_read_is_a_sentence() -> None:
     async with bare_xvfb("-screen", "0", "320x200x16") as name:
-        problem = f"^mss cannot attach to display {name}: its screen has 16 bits a pixel; 24 or 32 are needed$"
+        problem = f"^cannot show display {name}: its screen has 16 bits a pixel; 24 or 32 are needed$"
         with pytest.raises(DisplayError, match=problem):
             await _open_and_close(name)
 
 
-async def test_libraries_that_mss_misses_are_a_sentence(xvfb: XvfbServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_library(**_options: object) -> None:
-        raise ScreenShotError("Library libxcb-shm.so not found")
+async def test_without_mss_pixels_come_all_the_same(
+    xvfb: XvfbServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As on a TigerVNC server, or where libraries are missing.
+    def unable(**_options: object) -> None:
+        raise ScreenShotError("drawable's visual not found in screen's supported visuals")
 
-    monkeypatch.setattr("mss.MSS", without_library)
-    problem = f"^mss cannot attach to display {xvfb.display_name}: Library libxcb-shm.so not found$"
-    with pytest.raises(DisplayError, match=problem):
-        await _open_and_close(xvfb.display_name)
+    with painter(xvfb.display_name) as client:
+        for x in range(WIDTH):
+            client.fill(Rect(x, 0, 1, HEIGHT), x * 0x030507, wait=False)
+        client.fill(Rect(7, 8, 9, 10), 0xABCDEF)
+        async with settled(xvfb.display_name) as display:
+            expected = picture_of(await display.capture_all())
+        monkeypatch.setattr("mss.MSS", unable)
+        # Several questions a picture.
+        monkeypatch.setattr("tilewire.server.x11.pixels._BAND_BYTES", 10_000)
+        async with settled(xvfb.display_name) as display:
+            assert picture_of(await display.capture_all()) == expected
+            client.fill(Rect(70, 80, 9, 10), 0x123456)
+            await display.wait_damage()
+            capture = await display.capture()
+            assert capture.damage == (Rect(70, 80, 9, 10),)
+            assert bytes(capture.patches[0].pixels) == b"\x56\x34\x12\x00" * 90
+            for size in ((100, 50), (WIDTH, HEIGHT)):
+                await display.resize(*size)
+                assert (await display.capture()).damage == (Rect(0, 0, *size),)
+            kill(xvfb)
+            with pytest.raises(DisplayLost, match=r"ended the connection$"):
+                await display.capture_all()
+    reason = "drawable's visual not found in screen's supported visuals; its pixels are read without shared memory"
+    assert caplog.messages == [f"mss cannot attach to display {xvfb.display_name}: {reason}"]
 
 
 async def test_without_shared_memory_pixels_come_all_the_same() -> None:
