@@ -158,6 +158,7 @@ class Encoder:
             if cursor is not None and part is not None:
                 self._true.blend(screen, view, cursor, part)
             if self.now is not self._true:
+                # The same as rendering it once more, and cheaper where the picture is scaled.
                 self.now.convert(self._true, rect, Point(rect.x, rect.y))
 
     # An update.

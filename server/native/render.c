@@ -6,16 +6,16 @@
  */
 #include "pixel.h"
 
-enum {
-    TILE = 4096, /* pixels that are made before they are converted: 16 KiB, half of a level 1 cache */
-    TILE_ROWS =
-        16, /* of a tile that is not turned by a quarter, or turned by two: rows are read and written whole */
-    TILE_SIDE =
-        64, /* of one that is: a row of the screen becomes a column, 64 pixels of 8 bits are a cache line */
-    MAX_COLUMNS = 510 /* of the window that are summed at a time */
-};
-#define MAX_FAST_AREA \
-    (UINT64_C(1) << 23) /* units of which 255 times as many fit 32 bits, as their inverse does */
+/* Pixels that are made before they are converted: 16 KiB, half of a level 1 cache. */
+#define TILE 4096
+/* Rows of a tile where rows stay rows: they are read and written in one go. */
+#define TILE_ROWS 16
+/* Sides of a tile where rows become columns: 64 pixels of a byte are a cache line. */
+#define TILE_SIDE 64
+/* Of the window, summed at a time. */
+#define MAX_COLUMNS 510
+/* Units that a pixel may cover: 256 times as many fit 32 bits, and so does what divides by them. */
+#define MAX_FAST_AREA (UINT64_C(1) << 23)
 
 /* One direction of a scaled picture. */
 typedef struct {
@@ -31,7 +31,7 @@ typedef struct {
     ratio across, down;
     uint64_t area; /* units of the window that a pixel of the picture covers */
     int32_t span;  /* pixels of the picture that are made at a time; 0: the fast way does not reach so far */
-    uint64_t inverse;
+    uint32_t inverse;
     int32_t shift;
 } painter;
 
@@ -73,19 +73,20 @@ static bool prepare(painter *p, const tw_ns_surface *screen, tw_ns_view view, in
     p->scaled = p->area > 1;
     if (p->scaled && p->area <= MAX_FAST_AREA) {
         p->span = (int32_t)((int64_t)(MAX_COLUMNS - 2) * p->across.to / p->across.from);
-        /* n / area is n * inverse >> shift for all n below 256 * area: the inverse is too large by less than
-         * area / 2^shift of its last place, times n that is below 2^shift, too little to reach the next number. */
+        /* n / area is n * inverse >> shift for all n below 256 * area: as the inverse is too large by at most one of
+         * 2^shift, the quotient is by less than 256 * area / 2^shift, which is at most 1 / area; so the next whole
+         * number is not reached. */
         int32_t bits = 0;
         while ((UINT64_C(1) << bits) < p->area) {
             bits++;
         }
         p->shift = tw_ns_max(8 + 2 * bits, 32);
-        p->inverse = (UINT64_C(1) << p->shift) / p->area + 1;
+        p->inverse = (uint32_t)((UINT64_C(1) << p->shift) / p->area + 1);
     }
     return true;
 }
 
-/* The weights of the rows or columns that a pixel covers. */
+/* Units of a row or column that a pixel of the picture covers. */
 static inline uint32_t weight(ratio r, int32_t pixel, int32_t source) {
     const int32_t start = tw_ns_max(pixel * r.from, source * r.to);
     const int32_t end = tw_ns_min((pixel + 1) * r.from, (source + 1) * r.to);
@@ -172,7 +173,7 @@ static void cut(
 
 static void divide(const painter *p, const uint32_t *restrict borders, uint8_t *restrict to, size_t count) {
     const uint32_t half = (uint32_t)(p->area / 2);
-    const uint64_t inverse = (uint32_t)p->inverse;
+    const uint64_t inverse = p->inverse;
     const int32_t shift = p->shift - 32;
     for (size_t i = 0; i < count; i++) {
         to[i] = (uint8_t)((uint32_t)((borders[i + 4] - borders[i] + half) * inverse >> 32) >> shift);
