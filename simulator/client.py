@@ -87,6 +87,8 @@ class ClientConfig:
     """Bytes between two rows of the framebuffer."""
     strip_rows: int = 16
     """Rows of the panel that the strip holds."""
+    fixed: bool = False
+    """The panel's memory cannot grow: a RESIZE that does not fit is refused."""
     max_message: int = 65536
     max_rect_width: int = 0
     """0: as wide as the panel."""
@@ -246,13 +248,21 @@ class Client:
             self._stride = row + self.config.padding
             self._picture = self._surface = ffi.new("uint8_t[]", self._stride * self.height)
         else:
-            self._stride = row
-            self._picture = ffi.new("uint8_t[]", row * self.height)
             self._surface = ffi.new("uint8_t[]", row * self.config.strip_rows)
-            self._device.picture, self._device.stride = self._picture, row
+            self._make_picture()
+
+    def _make_picture(self) -> None:
+        """What a panel without framebuffer shows."""
+        self._stride = self.width * self.config.pixel_format.stored
+        self._picture = ffi.new("uint8_t[]", self._stride * self.height)
+        self._device.picture, self._device.stride = self._picture, self._stride
 
     def _resize(self, width: int, height: int) -> None:
         self.width, self.height = width, height
+        if self.config.fixed:
+            if not self.config.framebuffer:
+                self._make_picture()
+            return
         self._make_surface()
         lib.tw_client_surface(self._client, self._surface, len(self._surface), self._stride)
 

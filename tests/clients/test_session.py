@@ -220,6 +220,23 @@ def test_the_panel_changes_its_size(framebuffer: bool) -> None:
     assert client.framebuffer == b"\x12\x34" * 5000
 
 
+@pytest.mark.parametrize("framebuffer", [False, True])
+@pytest.mark.parametrize(
+    ("width", "height", "fits"),
+    [(40, 24, True), (39, 1, True), (41, 24, False), (4096, 1, False), (1, 4096, None)],
+)
+def test_a_size_that_the_panel_cannot_hold_is_refused(
+    framebuffer: bool, width: int, height: int, fits: bool | None
+) -> None:
+    client, server = open_client(framebuffer=framebuffer, fixed=True, strip_rows=1)
+    client.feed(server.send(m.Resize(width=width, height=height)))
+    if fits is None:
+        fits = not framebuffer
+    assert client.error is (None if fits else Code.BAD_VALUE)
+    goodbye = [] if fits else [m.Goodbye(code=Code.BAD_VALUE, text=Code.BAD_VALUE.text)]
+    assert server.receive(client.output()) == goodbye
+
+
 # Input.
 
 
@@ -339,7 +356,7 @@ def test_no_input_before_welcome() -> None:
 def test_what_is_not_in_force_is_not_sent() -> None:
     client = c.Client(config(capabilities=ALL))
     connect(client, capabilities=0)
-    for name, arguments in (("resize", (3, 3)), ("clipboard", (0, 0, b""))):
+    for name, arguments in (("resize", (3, 3)), ("clipboard", (0, 0, b"")), ("touch", ([finger(1)],)), ("touch", ([],))):
         with pytest.raises(c.ClientError) as caught:
             getattr(client, name)(*arguments)
         assert caught.value.code is Code.NOT_OFFERED

@@ -82,6 +82,9 @@ tw_status tw_client_touch(tw_client *client, const tw_finger *fingers, size_t co
         }
         out = put_point(tw_put_number(out, fingers[i].id, 1), fingers[i].x, fingers[i].y);
     }
+    if (client->state & TW_IN_SESSION && !(client->capabilities & TW_CAPABILITY_TOUCH)) {
+        return TW_CODE_NOT_OFFERED;
+    }
     return send_input(client, TW_MSG_TOUCH, body, out, NULL, 0, input);
 }
 

@@ -90,7 +90,8 @@ static tw_status take_resize(tw_client *client, tw_reader *reader) {
     if (client->callbacks->resize != NULL) {
         client->callbacks->resize(client->user, width, height);
     }
-    return tw_check_surface(client);
+    /* Not ours to complain about: the server named a size that we cannot hold. */
+    return tw_check_surface(client) == TW_OK ? TW_OK : TW_CODE_BAD_VALUE;
 }
 
 static tw_status take_view_state(tw_client *client, tw_reader *reader) {

@@ -239,7 +239,8 @@ typedef struct tw_finger {
     unsigned x, y;
 } tw_finger;
 
-/* All fingers that are on the panel now, at most TW_MAX_FINGERS; none: all were lifted. */
+/* All fingers that are on the panel now, at most TW_MAX_FINGERS; none: all were lifted. TW_CODE_NOT_OFFERED: the
+ * capability TOUCH is not in force. */
 TW_MUST_USE tw_status tw_client_touch(
     tw_client *client, const tw_finger *fingers, size_t count, uint32_t *input);
 
@@ -313,7 +314,8 @@ TW_MUST_USE tw_status tw_client_tick(tw_client *client, uint32_t now_ms);
 TW_MUST_USE tw_status tw_client_end(tw_client *client);
 
 /* Another framebuffer or strip (whichever the client was made with), to be called by the callback `resize` where the
- * old one does not fit the new size. If it still does not fit, the connection ends with TW_CODE_MEMORY. */
+ * old one does not fit the new size. If it still does not fit, the connection ends with
+ * TW_CODE_BAD_VALUE. */
 void tw_client_surface(tw_client *client, void *memory, size_t size, size_t stride);
 
 #ifdef __cplusplus
