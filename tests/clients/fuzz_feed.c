@@ -137,8 +137,8 @@ static void on_explanation(void *user, const tw_explanation *explanation) {
 }
 
 static const tw_callbacks callbacks = {on_welcome, on_draw, on_present, on_words, on_words, on_setting,
-    on_view_state, on_control_state, on_resize, on_bell, on_input_echo, on_clipboard, on_pong,
-    on_explanation};
+    on_view_state, on_control_state, on_resize, on_bell, on_input_echo, on_clipboard, on_pong, on_explanation,
+    NULL, NULL};
 
 static void *exactly(size_t size);
 

@@ -61,8 +61,7 @@ def test_hello_says_what_the_device_is() -> None:
             url="http://x/",
             density=96,
             cursor=CursorMode.IN_PICTURE,
-            resume_token=bytes(range(16)),
-            resume_update=7,
+            resume=c.Resume(token=bytes(range(16)), update=7),
             max_rect_width=20,
             max_rect_area=300,
         )
@@ -94,8 +93,21 @@ def test_hello_of_the_standard_panels(panel: object) -> None:
     assert hello.model_kib == panel.model_kib
     assert (hello.cache is not None) is panel.readable
     assert hello.jpeg is not None
-    # No local cursor yet; deflate is for interpreters.
+    # No cursor unless it is asked for; deflate is for interpreters.
     assert (hello.cursor, hello.deflate_bits) == (None, 0)
+
+
+@pytest.mark.parametrize("panel", PANELS.values(), ids=list(PANELS))
+@pytest.mark.parametrize("overlay", [False, True])
+def test_the_cursor_of_the_standard_panels(panel: object, overlay: bool) -> None:
+    assert isinstance(panel, type(PANELS["mcu"]))
+    hello = hello_of(c.ClientConfig.for_panel(panel, cursor=CursorMode.LOCAL, overlay=overlay))
+    if panel.cursor_side == 0:
+        assert hello.cursor is None
+    elif panel.readable or overlay:
+        assert hello.cursor == m.CursorOffer(mode=CursorMode.LOCAL, max_side=panel.cursor_side)
+    else:
+        assert hello.cursor == m.CursorOffer(mode=CursorMode.IN_PICTURE, max_side=0)
 
 
 def test_limits_are_at_least_what_the_wire_knows() -> None:
@@ -132,7 +144,11 @@ def test_a_device_with_a_key_offers_nothing_but_the_proof() -> None:
         ({"padding": 1}, Code.ARGUMENT),
         ({"capabilities": Capability.COPY}, Code.ARGUMENT),
         ({"capabilities": 1 << 8}, Code.ARGUMENT),
-        ({"cursor": CursorMode.LOCAL}, Code.UNSUPPORTED),
+        ({"cursor": 3}, Code.ARGUMENT),
+        ({"cursor": CursorMode.LOCAL, "cursor_side": 0}, Code.ARGUMENT),
+        ({"cursor": CursorMode.LOCAL, "cursor_side": 65}, Code.ARGUMENT),
+        ({"cursor": CursorMode.LOCAL, "cursor_side": 32, "framebuffer": False}, Code.ARGUMENT),
+        ({"cursor": CursorMode.LOCAL, "cursor_side": 32, "readable": False}, Code.ARGUMENT),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -156,7 +172,7 @@ def test_the_largest_hello_that_fits() -> None:
 
 
 def test_welcome_names_the_session() -> None:
-    client = c.Client(config(resume_token=bytes(16), resume_update=3))
+    client = c.Client(config(resume=c.Resume(token=bytes(16), update=3)))
     server = Server()
     server.receive(client.output())
     answer = replace(
@@ -356,7 +372,12 @@ def test_no_input_before_welcome() -> None:
 def test_what_is_not_in_force_is_not_sent() -> None:
     client = c.Client(config(capabilities=ALL))
     connect(client, capabilities=0)
-    for name, arguments in (("resize", (3, 3)), ("clipboard", (0, 0, b"")), ("touch", ([finger(1)],)), ("touch", ([],))):
+    for name, arguments in (
+        ("resize", (3, 3)),
+        ("clipboard", (0, 0, b"")),
+        ("touch", ([finger(1)],)),
+        ("touch", ([],)),
+    ):
         with pytest.raises(c.ClientError) as caught:
             getattr(client, name)(*arguments)
         assert caught.value.code is Code.NOT_OFFERED

@@ -35,8 +35,12 @@ tw_status tw_client_pointer(tw_client *client, unsigned x, unsigned y, unsigned 
     if (!is_on_panel(client, x, y) || buttons > 0xFF) {
         return TW_CODE_ARGUMENT;
     }
-    return send_input(client, TW_MSG_POINTER, body,
-        tw_put_number(put_point(body + VARINT_MAX, x, y), buttons, 1), NULL, 0, input);
+    TW_TRY(send_input(client, TW_MSG_POINTER, body,
+        tw_put_number(put_point(body + VARINT_MAX, x, y), buttons, 1), NULL, 0, input));
+#if TW_WITH_CURSOR
+    tw_cursor_place(client, x, y);
+#endif
+    return TW_OK;
 }
 
 tw_status tw_client_wheel(tw_client *client, int dx, int dy, uint32_t *input) {
