@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 import trio
 
@@ -18,11 +20,15 @@ from tilewire.server.errors import ServerError
 from tilewire.server.handshake import Credentials
 from tilewire.server.keys import read_keys
 from tilewire.server.run import Ending, Options, attach, run
+from tilewire.server.tls import Security, server_context
 from tilewire.server.transport import WebRules
 from tilewire.server.x11.process import adopt_orphans
 
 MIN_SIDE = 16
 """The narrowest rectangle that a device may be limited to; a smaller screen is a typing error."""
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+"""Browsers leave these out of an origin."""
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -52,6 +58,22 @@ def _listen_address(text: str) -> tuple[str, int]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _origin(text: str) -> str:
+    """As browsers write it: lower case, without the scheme's own port and without a path."""
+    try:
+        parts = urlsplit(text.lower())
+        port = parts.port
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an origin") from None
+    if parts.scheme not in DEFAULT_PORTS:
+        # Other schemes, such as an extension's, have no such rules, and some pages have the origin null.
+        return text
+    if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an origin, such as https://example.org")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, DEFAULT_PORTS[parts.scheme]) else "")
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(prog="tilewire", description="Desktop programs on devices too small to run them.")
@@ -69,8 +91,12 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument("--fps", type=parse_fps, default=30, metavar="N", help="updates a second at most (30)")
     shared.add_argument("--keys", type=Path, metavar="FILE", help="device ids and their keys of 64 hex digits")
     shared.add_argument("--insecure", action="store_true", help="let devices without a key in, beyond loopback too")
+    shared.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak TLS too: certificate and chain, PEM")
+    shared.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's private key, PEM")
+    shared.add_argument("--tls-only", action="store_true", help="refuse whoever does not speak TLS")
     shared.add_argument(
         "--allow-origin",
+        type=_origin,
         action="append",
         default=[],
         metavar="ORIGIN",
@@ -97,12 +123,24 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _security(arguments: argparse.Namespace) -> Security:
+    certificate, key = arguments.tls_cert, arguments.tls_key
+    if (certificate is None) != (key is None):
+        raise ServerError("--tls-cert and --tls-key belong together: one of them is missing")
+    if certificate is None:
+        if arguments.tls_only:
+            raise ServerError("--tls-only needs --tls-cert and --tls-key")
+        return Security()
+    return Security(server_context(certificate, key), required=arguments.tls_only)
+
+
 def _options(arguments: argparse.Namespace) -> Options:
     host, port = arguments.listen
     keys = read_keys(arguments.keys) if arguments.keys else {}
     if not keys and not arguments.insecure and not is_loopback(host):
         raise ServerError(f"{host} is not loopback: give --keys FILE, or --insecure to let everybody in")
     return Options(
+        security=_security(arguments),
         host=host,
         port=port,
         fps=arguments.fps,

@@ -15,6 +15,7 @@ from tilewire.protocol import messages as m
 from tilewire.protocol.constants import HELLO_TIMEOUT_S
 from tilewire.server.errors import ServerError
 from tilewire.server.handshake import Credentials, shake_hands
+from tilewire.server.tls import Security
 from tilewire.server.transport import (
     FAREWELL_S,
     Gone,
@@ -87,22 +88,26 @@ async def keep_door(
     rules: WebRules,
     serve: Serve,
     guests: trio.Nursery,
+    security: Security | None = None,
 ) -> None:
     """Accept until cancelled; connections live in `guests`. trio retries where descriptors or memory run out."""
 
     async def answer(stream: trio.SocketStream) -> None:
-        await _answer(stream, credentials, rules, serve)
+        await _answer(stream, credentials, rules, serve, security)
 
     await trio.serve_listeners(answer, listeners, handler_nursery=guests)
 
 
-async def _answer(stream: trio.SocketStream, credentials: Credentials, rules: WebRules, serve: Serve) -> None:
+async def _answer(
+    stream: trio.SocketStream, credentials: Credentials, rules: WebRules, serve: Serve, security: Security | None
+) -> None:
     """One connection from its first byte to its last. Nothing of it reaches the other connections."""
     peer = describe(stream)
+    deadline = trio.current_time() + HELLO_TIMEOUT_S
     try:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        async with open_transport(stream, rules, HELLO_TIMEOUT_S) as transport:
-            await _converse(transport, credentials, serve)
+        async with open_transport(stream, rules, HELLO_TIMEOUT_S, security) as transport:
+            await _converse(transport, credentials, serve, deadline)
     except* (NotOurs, Gone) as group:
         log.info("%s: %s", peer, _sentence(group))
     except* OSError as group:
@@ -119,11 +124,18 @@ def _sentence(group: BaseExceptionGroup[BaseException]) -> str:
     return str(first)
 
 
-async def _converse(transport: Transport, credentials: Credentials, serve: Serve) -> None:
+async def _greet(connection: Connection, transport: Transport, credentials: Credentials, deadline: float) -> m.Hello:
+    # What TLS and the WebSocket took is not given again.
+    with trio.move_on_at(deadline):
+        return await shake_hands(connection, transport, credentials)
+    raise RemoteProtocolError(Code.TIMEOUT, "silent in the handshake")
+
+
+async def _converse(transport: Transport, credentials: Credentials, serve: Serve, deadline: float) -> None:
     connection = Connection(Sender.SERVER)
     code, text = Code.NORMAL, ""
     try:
-        hello = await shake_hands(connection, transport, credentials)
+        hello = await _greet(connection, transport, credentials, deadline)
         await serve(connection, transport, hello)
         return
     except RemoteProtocolError as error:

@@ -6,7 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from tilewire.server.door import door_addresses, keep_door, open_door
 from tilewire.server.handshake import Credentials
 from tilewire.server.program import find_command, start_program
 from tilewire.server.session import Session
+from tilewire.server.tls import Security
 from tilewire.server.transport import WebRules
 from tilewire.server.x11.process import Child
 from tilewire.server.x11.process import ending as how_it_ended
@@ -41,6 +42,7 @@ class Options:
     fps: int
     credentials: Credentials
     rules: WebRules
+    security: Security = field(default_factory=Security)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ async def _serve(
             accepting = trio.CancelScope()
             nursery.start_soon(_accept, accepting, listeners, options, session, guests)
             width, height = session.size
+            if options.security.context is not None:
+                log.info("devices %s TLS", "must speak" if options.security.required else "may speak")
             where = ", ".join(door_addresses(listeners))
             log.info("%s on display %s, %dx%d; devices connect to %s", name, display.name, width, height, where)
             ending = await endings.decide()
@@ -120,7 +124,7 @@ async def _accept(
     guests: trio.Nursery,
 ) -> None:
     with scope:
-        await keep_door(listeners, options.credentials, options.rules, session.serve, guests)
+        await keep_door(listeners, options.credentials, options.rules, session.serve, guests, options.security)
 
 
 class _Endings:

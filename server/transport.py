@@ -1,4 +1,4 @@
-"""Byte streams to a peer: native TCP and WebSocket, told apart by the first byte, behind one face."""
+"""Byte streams to a peer: native and WebSocket, in clear and in TLS, told apart by the first byte, behind one face."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ import h11
 import trio
 import trio_websocket
 
-from tilewire.protocol import Code, RemoteProtocolError
+from tilewire.protocol import Code, Connection, RemoteProtocolError, Sender
+from tilewire.protocol.constants import MAGIC
+from tilewire.server.streams import FAREWELL_S as FAREWELL_S
+from tilewire.server.streams import RECEIVE_BYTES, ReplayStream, SocketEnd
+from tilewire.server.tls import NOT_CONFIGURED, HandshakeFailed, Security, TlsStream
 
-RECEIVE_BYTES: Final = 65536
 MAX_HEAD: Final = 16384
 """Bytes of an HTTP request's head."""
-FAREWELL_S: Final = 1.0
-"""How long a closing connection may take to read our last words."""
 WEBSOCKET_VERSION: Final = "13"
 TLS_HANDSHAKE: Final = 0x16
-TLS_ALERT: Final = bytes((0x15, 3, 1, 0, 2, 2, 40))
-"""A fatal handshake_failure (RFC 5246, 7.2): what a TLS client understands where TLS is not configured."""
 
 
 class Gone(Exception):
@@ -52,44 +51,17 @@ class Transport(Protocol):
         """Close so that what was sent can still be read, in at most FAREWELL_S."""
 
 
-class ReplayStream(trio.abc.HalfCloseableStream):
-    """A stream whose first bytes were read already."""
-
-    def __init__(self, first: bytes, inner: trio.SocketStream) -> None:
-        self._first = first
-        self._inner = inner
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            await trio.lowlevel.checkpoint()
-            return first
-        return bytes(await self._inner.receive_some(max_bytes))
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._inner.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._inner.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        await self._inner.send_eof()
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
 class NativeTransport:
-    """tilewire's own framing on TCP."""
+    """tilewire's own framing."""
 
-    def __init__(self, stream: ReplayStream, peer: str) -> None:
+    def __init__(self, stream: trio.abc.Stream, peer: str) -> None:
         self._stream = stream
         self.peer = peer
         self.clean = True
 
     async def receive(self) -> bytes:
         try:
-            return await self._stream.receive_some(RECEIVE_BYTES)
+            return bytes(await self._stream.receive_some(RECEIVE_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise Gone(f"the connection broke: {error.__cause__ or error}") from error
 
@@ -102,15 +74,8 @@ class NativeTransport:
         self.clean = True
 
     async def finish(self) -> None:
-        # A socket closed with unread bytes is reset, and the reset would overtake our last words.
         with trio.move_on_after(FAREWELL_S):
-            try:
-                await self._stream.send_eof()
-                while await self._stream.receive_some(RECEIVE_BYTES):
-                    pass
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
-        await trio.aclose_forcefully(self._stream)
+            await self._stream.aclose()
 
 
 class WebSocketTransport:
@@ -198,37 +163,87 @@ def describe(stream: trio.SocketStream) -> str:
 
 
 @asynccontextmanager
-async def open_transport(stream: trio.SocketStream, rules: WebRules, timeout_s: float) -> AsyncIterator[Transport]:
+async def open_transport(
+    stream: trio.SocketStream, rules: WebRules, timeout_s: float, security: Security | None = None
+) -> AsyncIterator[Transport]:
     """Read the first byte and make the transport that it asks for. The stream is closed when the block ends.
 
-    Raises NotOurs for a peer that speaks something else or says nothing in `timeout_s`, Gone for one that left.
+    Raises NotOurs for a peer that speaks something else or is not through with it in `timeout_s`, Gone for one that
+    left.
     """
     peer = describe(stream)
+    deadline = trio.current_time() + timeout_s
+    tls = security or Security()
     async with stream:
-        first = b""
-        try:
-            with trio.move_on_after(timeout_s):
-                first = bytes(await stream.receive_some(RECEIVE_BYTES))
-                if not first:
-                    raise Gone("left without a word")
-        except trio.BrokenResourceError as error:
-            raise Gone("the connection broke") from error
-        if not first:
-            raise NotOurs("silent in the handshake")
-        native = NativeTransport(ReplayStream(first, stream), peer)
+        end = SocketEnd(stream)
+        first = await _first_bytes(end, deadline)
+        inner: trio.abc.Stream = end
+        if first[0] == TLS_HANDSHAKE:
+            inner = await _secure(first, end, tls, deadline)
+            first = await _first_bytes(inner, deadline)
+        elif tls.required:
+            await _refuse(end, _clear_refusal(first))
+            raise NotOurs("does not speak TLS, which this server asks for")
+        if first[0] == TLS_HANDSHAKE:
+            await _refuse(inner, b"")
+            raise NotOurs("TLS inside TLS")
         if first[:1].isalpha():
-            async with _websocket(stream, first, rules, timeout_s, peer) as transport:
+            async with _websocket(inner, first, rules, deadline, peer) as transport:
                 yield transport
-        elif first[0] == TLS_HANDSHAKE:
-            with trio.move_on_after(FAREWELL_S):
-                await native.send(TLS_ALERT)
-            await native.finish()
-            raise NotOurs("TLS was asked for and is not configured")
         else:
-            yield native
+            yield NativeTransport(ReplayStream(first, inner), peer)
 
 
-async def _read_head(stream: trio.SocketStream, first: bytes) -> tuple[bytes, h11.Request | None]:
+async def _first_bytes(stream: trio.abc.Stream, deadline: float) -> bytes:
+    """What comes first, at least one byte. Raises Gone and NotOurs."""
+    with trio.move_on_at(deadline):
+        try:
+            first = bytes(await stream.receive_some(RECEIVE_BYTES))
+        except trio.BrokenResourceError as error:
+            raise Gone(f"the connection broke: {error.__cause__ or error}") from error
+        if not first:
+            raise Gone("left without a word")
+        return first
+    raise NotOurs("silent in the handshake")
+
+
+async def _refuse(stream: trio.abc.Stream, words: bytes) -> None:
+    """Last words to a peer that is not let in, in twice FAREWELL_S at most."""
+    with trio.move_on_after(FAREWELL_S):
+        try:
+            await stream.send_all(words)
+        except trio.BrokenResourceError:
+            return
+    with trio.move_on_after(FAREWELL_S):
+        await stream.aclose()
+
+
+async def _secure(first: bytes, end: SocketEnd, tls: Security, deadline: float) -> TlsStream:
+    """TLS on a socket that has begun with it. Raises Gone and NotOurs."""
+    if tls.context is None:
+        await _refuse(end, NOT_CONFIGURED)
+        raise NotOurs("TLS was asked for and is not configured")
+    stream = TlsStream(first, end, tls.context)
+    with trio.move_on_at(deadline):
+        try:
+            await stream.handshake()
+        except HandshakeFailed as error:
+            await _refuse(end, error.alert)
+            raise NotOurs(str(error)) from error
+        return stream
+    raise NotOurs("silent in the TLS handshake")
+
+
+def _clear_refusal(first: bytes) -> bytes:
+    """What a peer is told that speaks in clear where it may not, in its own language."""
+    if first[:1].isalpha():
+        return _http_refusal(403, "this server asks for TLS: connect to https:// or wss://")
+    if first[:1] == MAGIC[:1]:
+        return Connection(Sender.SERVER).goodbye(Code.UNSUPPORTED, "this server asks for TLS")
+    return b""
+
+
+async def _read_head(stream: trio.abc.Stream, first: bytes) -> tuple[bytes, h11.Request | None]:
     """The bytes of an HTTP request's head and the request; None where it is not one. Raises Gone."""
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
     data, part = b"", first
@@ -282,23 +297,20 @@ def _web_refusal(request: h11.Request | None, rules: WebRules) -> tuple[int, str
 
 @asynccontextmanager
 async def _websocket(
-    stream: trio.SocketStream, first: bytes, rules: WebRules, timeout_s: float, peer: str
+    stream: trio.abc.Stream, first: bytes, rules: WebRules, deadline: float, peer: str
 ) -> AsyncIterator[WebSocketTransport]:
     refusal: tuple[int, str] | None = (400, "silent in the handshake")
     head = first
-    with trio.move_on_after(timeout_s):
+    with trio.move_on_at(deadline):
         head, request = await _read_head(stream, first)
         refusal = _web_refusal(request, rules)
-    replay = ReplayStream(head, stream)
     if refusal is not None:
-        native = NativeTransport(replay, peer)
-        with trio.move_on_after(FAREWELL_S):
-            await native.send(_http_refusal(*refusal))
-        await native.finish()
+        await _refuse(stream, _http_refusal(*refusal))
         raise NotOurs(refusal[1])
+    replay = ReplayStream(head, stream)
     async with trio.open_nursery() as nursery:
         websocket: trio_websocket.WebSocketConnection | None = None
-        with trio.move_on_after(timeout_s):
+        with trio.move_on_at(deadline):
             try:
                 upgrade = await trio_websocket.wrap_server_stream(
                     nursery, replay, message_queue_size=1, max_message_size=RECEIVE_BYTES

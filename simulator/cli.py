@@ -19,7 +19,7 @@ from Xlib import XK
 from tilewire.protocol import DEFAULT_PANEL, PANELS
 from tilewire.protocol.constants import KEY_SIZE
 from tilewire.simulator.device import PARTS, Device, DeviceError, Setup, open_device
-from tilewire.simulator.stream import StreamError
+from tilewire.simulator.stream import TLS_SCHEMES, StreamError, Trust
 
 EXIT_FAILED: Final = 1
 EXIT_ENDED: Final = 3
@@ -102,8 +102,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     view = commands.add_parser("view", help="be a device: the C client inside this process")
     view.set_defaults(actions=[])
-    view.add_argument("address", metavar="ADDRESS", help="HOST:PORT, or ws://HOST:PORT/")
+    view.add_argument(
+        "address", metavar="ADDRESS", help="HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/ or wss://HOST:PORT/"
+    )
     view.add_argument("--panel", choices=sorted(PANELS), default=DEFAULT_PANEL, help=f"({DEFAULT_PANEL})")
+    trust = view.add_mutually_exclusive_group()
+    trust.add_argument("--ca", type=Path, metavar="FILE", help="certificates to trust instead of the system's, PEM")
+    trust.add_argument("--insecure-tls", action="store_true", help="do not check the server's certificate")
     view.add_argument("--device-id", default="tilewire-sim", metavar="NAME")
     view.add_argument("--auth-key-file", type=Path, metavar="FILE", help="the device's key, 64 hex digits")
     view.add_argument(
@@ -133,6 +138,15 @@ def read_key(path: Path) -> bytes:
     if len(key) != KEY_SIZE:
         raise UsageError(f"{path} does not hold {2 * KEY_SIZE} hex digits")
     return key
+
+
+def _trust(arguments: argparse.Namespace) -> Trust:
+    """Raises UsageError."""
+    if not arguments.address.startswith(TLS_SCHEMES) and (arguments.ca or arguments.insecure_tls):
+        raise UsageError("--ca and --insecure-tls are for tls:// and wss:// addresses")
+    if arguments.insecure_tls:
+        _say("the server's certificate is not checked (--insecure-tls): anybody could be there")
+    return Trust(arguments.ca, check=not arguments.insecure_tls)
 
 
 def report(device: Device) -> dict[str, object]:
@@ -206,7 +220,7 @@ async def _view(arguments: argparse.Namespace) -> int:
     key = read_key(arguments.auth_key_file) if arguments.auth_key_file else None
     setup = Setup(panel=panel, device_id=arguments.device_id, key=key, without=arguments.without)
     exit_code = 0
-    async with open_device(arguments.address, setup) as device, trio.open_nursery() as nursery:
+    async with open_device(arguments.address, setup, _trust(arguments)) as device, trio.open_nursery() as nursery:
         if sys.stderr.isatty():
             nursery.start_soon(_status, device, time.monotonic())
         try:

@@ -22,7 +22,7 @@ from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Panel
 from tilewire.protocol import messages as m
 from tilewire.simulator.client import Client, ClientConfig, Event, Phase, Presented, Statistics, status_text
 from tilewire.simulator.picture import save_png, to_rgb
-from tilewire.simulator.stream import ByteStream, StreamError, connect
+from tilewire.simulator.stream import ByteStream, StreamError, Trust, connect
 
 TICK_S: Final = 1.0
 CLOSE_S: Final = 1.0
@@ -271,7 +271,7 @@ class Device:
 
 
 @asynccontextmanager
-async def open_device(address: str, setup: Setup) -> AsyncIterator[Device]:
+async def open_device(address: str, setup: Setup, tls: Trust | None = None) -> AsyncIterator[Device]:
     """Connect a device and keep it running inside the block. Raises StreamError."""
     client = Client(
         ClientConfig.for_panel(
@@ -284,7 +284,7 @@ async def open_device(address: str, setup: Setup) -> AsyncIterator[Device]:
             **dict.fromkeys(setup.without, False),
         )
     )
-    async with connect(address) as stream:
+    async with connect(address, tls) as stream:
         device = Device(client, stream, setup.panel)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(device.run)

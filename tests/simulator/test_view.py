@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from PIL import Image
 
 from tilewire.protocol import PANELS
 
+from tests.certificates import Authority, Identity
 from tools.served import Served, served
 
 XTERM = ["xterm", "-geometry", "100x30+0+0", "-bg", "white", "-fg", "black"]
@@ -82,9 +85,152 @@ def test_websocket_address(xterm: Served) -> None:
     assert json.loads(done.stdout.splitlines()[-1])["updates"] >= 1
 
 
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"), "stranger")
+
+
+@pytest.fixture(scope="module")
+def identity(authority: Authority) -> Identity:
+    return authority.issue("server")
+
+
+@pytest.fixture(scope="module")
+def tls_xterm(identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    log = tmp_path_factory.mktemp("xterm") / "log"
+    listen = ["--listen", "127.0.0.1:0", "--size", "640x420"]
+    with served(["run", *listen, *identity.flags, "--", *XTERM], log) as server:
+        yield server
+
+
+def test_the_picture_is_the_same_in_tls(tls_xterm: Served, authority: Authority, tmp_path: Path) -> None:
+    pictures = []
+    ca = ["--ca", str(authority.certificate)]
+    for number, (address, words) in enumerate(
+        [
+            (tls_xterm.address, []),
+            (f"ws://{tls_xterm.address}/", []),
+            (f"tls://{tls_xterm.address}", ca),
+            (f"wss://{tls_xterm.address}/", ca),
+        ]
+    ):
+        picture = tmp_path / f"{number}.png"
+        done = view(address, *words, "--settle", "0.5", "--for", "0.5", "--png", str(picture))
+        assert (done.returncode, done.stderr) == (0, "")
+        with Image.open(picture) as image:
+            pictures.append(image.tobytes())
+    assert len(set(pictures)) == 1
+
+
+def test_typing_in_tls(tls_xterm: Served, authority: Authority) -> None:
+    words = ["--ca", str(authority.certificate), "--click", "200,200", "--type", "ls\\n", "--for", "1", "--json"]
+    done = view(f"tls://{tls_xterm.address}", *words)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["updates"] >= 2
+    assert report["input_echo_ms"]["p50"] > 0
+
+
+@pytest.mark.parametrize("scheme", ["tls", "wss"])
+def test_a_certificate_may_be_left_unchecked(tls_xterm: Served, scheme: str) -> None:
+    done = view(f"{scheme}://{tls_xterm.address}", "--insecure-tls", "--for", "0.1")
+    assert done.returncode == 0
+    warning = "the server's certificate is not checked (--insecure-tls): anybody could be there"
+    assert done.stderr == f"tilewire-sim: {warning}\n"
+
+
+def test_the_servers_own_certificate_may_be_trusted(tls_xterm: Served, identity: Identity) -> None:
+    done = view(f"tls://{tls_xterm.address}", "--ca", str(identity.certificate), "--for", "0.1")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("scheme", ["tls", "wss"])
+@pytest.mark.parametrize(
+    ("names", "days", "trusted", "sentence"),
+    [
+        ("DNS:localhost,IP:127.0.0.2", 2, "authority", "certificate is not for 127.0.0.1"),
+        ("IP:127.0.0.1", -1, "authority", "certificate is not accepted: certificate has expired"),
+        ("IP:127.0.0.1", 2, "stranger", "certificate is not trusted: unable to get local issuer certificate (--ca"),
+        ("IP:127.0.0.1", 2, "", "certificate is not trusted: unable to get local issuer certificate (--ca"),
+    ],
+)
+def test_a_certificate_that_does_not_fit(
+    scheme: str, names: str, days: int, trusted: str, sentence: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    issuer: Authority = request.getfixturevalue("authority")
+    flags = issuer.issue("misfit", names=names, days=days).flags
+    ca = ["--ca", str(request.getfixturevalue(trusted).certificate)] if trusted else []
+    with served(["run", "--listen", "127.0.0.1:0", *flags, "--", "sleep", "1000"], tmp_path / "log") as server:
+        done = view(f"{scheme}://{server.address}/", *ca)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert f"cannot connect to {scheme}://{server.address}/: the server's {sentence}" in done.stderr
+
+
+def test_a_server_that_asks_for_tls(identity: Identity, tmp_path: Path) -> None:
+    arguments = ["run", "--listen", "127.0.0.1:0", *identity.flags, "--tls-only", "--", "sleep", "1000"]
+    with served(arguments, tmp_path / "log") as server:
+        done = view(server.address)
+        assert done.returncode == 3
+        assert done.stderr == "tilewire-sim: the server said goodbye: this server asks for TLS\n"
+        done = view(f"ws://{server.address}/")
+        assert done.returncode == 1
+        assert "HTTP 403: this server asks for TLS: connect to https:// or wss://\n" in done.stderr
+        assert view(f"tls://{server.address}", "--insecure-tls", "--for", "0.1").returncode == 0
+    assert "devices must speak TLS" in (tmp_path / "log").read_text()
+
+
+def test_a_server_without_tls(xterm: Served) -> None:
+    for scheme in ("tls", "wss"):
+        done = view(f"{scheme}://{xterm.address}/", "--insecure-tls")
+        assert done.returncode == 1
+        assert "the TLS handshake failed: sslv3 alert handshake failure" in done.stderr.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the server does not speak TLS"),
+        (b"", "the server closed the connection in the TLS handshake"),
+    ],
+)
+def test_what_speaks_no_tls_at_all(answer: bytes, sentence: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def play() -> None:
+            stream, _ = listener.accept()
+            with stream:
+                stream.recv(65536)
+                stream.sendall(answer)
+
+        thread = threading.Thread(target=play)
+        thread.start()
+        done = view(f"tls://127.0.0.1:{listener.getsockname()[1]}", "--insecure-tls")
+        thread.join()
+    assert done.returncode == 1
+    assert sentence in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["tls://127.0.0.1:1"], "cannot connect to tls://127.0.0.1:1"),
+        (["wss://127.0.0.1:1/"], "cannot connect to wss://127.0.0.1:1/"),
+        (["tls://127.0.0.1:99999"], "not a port"),
+        (["tls://"], "names no server"),
+        (["wss:///"], "names no server"),
+        (["wss://127.0.0.1:x/"], "is no address"),
+        (["tls://127.0.0.1:1", "--ca", "/does/not/exist"], "/does/not/exist cannot be read: No such file"),
+        (["tls://127.0.0.1:1", "--ca", "/etc/hostname"], "/etc/hostname holds no certificate (PEM)"),
+        (["127.0.0.1:1", "--ca", "x"], "--ca and --insecure-tls are for tls:// and wss:// addresses"),
+        (["ws://127.0.0.1:1/", "--insecure-tls"], "--ca and --insecure-tls are for tls:// and wss:// addresses"),
         (["127.0.0.1:1"], "cannot connect"),
         (["127.0.0.1:99999"], "not a port"),
         (["ws://127.0.0.1:1/"], "cannot connect"),

@@ -248,7 +248,8 @@ static origin origin_of(unsigned type) {
     case TW_MSG_VIEW:
     case TW_MSG_CONTROL:
     case TW_MSG_PAUSE:
-    case TW_MSG_REFRESH: return FROM_CLIENT;
+    case TW_MSG_REFRESH:
+    case TW_MSG_RESIZE_SESSION: return FROM_CLIENT;
     default: return type >= TW_DRAWING_FIRST && type <= TW_DRAWING_LAST ? UNKNOWN_DRAWING : UNKNOWN;
     }
 }
