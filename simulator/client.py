@@ -567,6 +567,10 @@ class Client:
         """Ask for another size of the panel."""
         _check(lib.tw_client_resize(self._client, width, height))
 
+    def resize_session(self, width: int, height: int) -> None:
+        """Ask for another size of the session's screen."""
+        _check(lib.tw_client_resize_session(self._client, width, height))
+
     def ping(self, stamp: int) -> None:
         """Ask for a PONG."""
         _check(lib.tw_client_ping(self._client, stamp))

@@ -293,6 +293,7 @@ def test_wishes() -> None:
     client.pause(True)
     client.pause(False)
     client.refresh()
+    client.resize_session(4096, 1024)
     client.clipboard(3, 0, b"ab")
     client.clipboard(3, 2, b"c")
     client.clipboard(0, 0, b"")
@@ -304,6 +305,7 @@ def test_wishes() -> None:
         m.Pause(paused=1),
         m.Pause(paused=0),
         m.Refresh(),
+        m.ResizeSession(width=4096, height=1024),
         m.Clipboard(total=3, offset=0, data=b"ab"),
         m.Clipboard(total=3, offset=2, data=b"c"),
         m.Clipboard(total=0, offset=0, data=b""),
@@ -338,6 +340,11 @@ def finger(n: int) -> m.Finger:
         ("view", (0, 4, True, 0, 0)),
         ("view", (0, 0, True, 4096, 0)),
         ("control", (3, 0)),
+        ("resize", (0, 1)),
+        ("resize", (1, 4097)),
+        ("resize_session", (1, 0)),
+        ("resize_session", (4097, 1)),
+        ("resize_session", (4096, 1025)),
         ("clipboard", (3, 1, b"a")),
         ("clipboard", (3, 0, b"")),
         ("clipboard", (3, 0, b"abcd")),
@@ -526,6 +533,9 @@ def test_closing_says_goodbye_once_and_takes_nothing_more() -> None:
     assert client.events == []
     assert client.error is None
     assert client.phase is c.Phase.CLOSED
+    with pytest.raises(c.ClientError) as caught:
+        client.resize_session(3, 3)
+    assert caught.value.code is Code.CLOSED
     with pytest.raises(c.ClientError) as caught:
         client.pointer(0, 0)
     assert caught.value.code is Code.CLOSED

@@ -127,17 +127,26 @@ tw_status tw_client_control(tw_client *client, unsigned action, uint32_t viewer)
     return tw_send(client, TW_MSG_CONTROL, body, (size_t)(tw_put_varint(body + 1, viewer) - body), NULL, 0);
 }
 
-tw_status tw_client_resize(tw_client *client, unsigned width, unsigned height) {
+static tw_status send_size(tw_client *client, unsigned type, unsigned width, unsigned height) {
     uint8_t body[4];
     if (width < 1 || width > TW_MAX_SIDE || height < 1 || height > TW_MAX_SIDE
         || (uint32_t)width * height > TW_MAX_PIXELS) {
         return TW_CODE_ARGUMENT;
     }
-    if (client->state & TW_IN_SESSION && !(client->capabilities & TW_CAPABILITY_RESIZE)) {
+    if (type == TW_MSG_RESIZE && client->state & TW_IN_SESSION
+        && !(client->capabilities & TW_CAPABILITY_RESIZE)) {
         return TW_CODE_NOT_OFFERED;
     }
     tw_put_number(tw_put_number(body, width, 2), height, 2);
-    return tw_send(client, TW_MSG_RESIZE, body, sizeof body, NULL, 0);
+    return tw_send(client, type, body, sizeof body, NULL, 0);
+}
+
+tw_status tw_client_resize(tw_client *client, unsigned width, unsigned height) {
+    return send_size(client, TW_MSG_RESIZE, width, height);
+}
+
+tw_status tw_client_resize_session(tw_client *client, unsigned width, unsigned height) {
+    return send_size(client, TW_MSG_RESIZE_SESSION, width, height);
 }
 
 tw_status tw_client_ping(tw_client *client, uint64_t stamp) {

@@ -287,7 +287,10 @@ TW_MUST_USE tw_status tw_client_view(
     tw_client *client, unsigned mode, unsigned rotation, unsigned follow, unsigned x, unsigned y);
 /* `action`: TW_CONTROL_...; `viewer`: to whom it is passed, else 0. */
 TW_MUST_USE tw_status tw_client_control(tw_client *client, unsigned action, uint32_t viewer);
+/* The panel is to have another size. */
 TW_MUST_USE tw_status tw_client_resize(tw_client *client, unsigned width, unsigned height);
+/* The session's screen is to have another size; answered by `view_state`, and by `notice` where it stays as it was. */
+TW_MUST_USE tw_status tw_client_resize_session(tw_client *client, unsigned width, unsigned height);
 TW_MUST_USE tw_status tw_client_ping(tw_client *client, uint64_t stamp);
 
 /* 1: the panel is off, no update begins; 0: on again. */
