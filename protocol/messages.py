@@ -69,6 +69,11 @@ class Size(Record):
         return f"{self.width}x{self.height}"
 
 
+def _check_pixels(what: str, width: int, height: int) -> None:
+    if width * height > c.MAX_PIXELS:
+        raise ValueError(f"{what}: {width}x{height} is more than {c.MAX_PIXELS} pixels")
+
+
 @record
 class RectLimit(Record):
     """The widest and the largest rectangle of pixels that a device takes in one operation."""
@@ -267,8 +272,7 @@ class Resize(Message):
 
     def __post_init__(self) -> None:
         Record.__post_init__(self)
-        if self.width * self.height > c.MAX_PIXELS:
-            raise ValueError(f"Resize: {self.width}x{self.height} is more than {c.MAX_PIXELS} pixels")
+        _check_pixels("Resize", self.width, self.height)
 
 
 # From the server, outside updates.
@@ -455,6 +459,18 @@ class Refresh(Message):
     """Asks for a whole repaint: all pixels and cache slots unknown, the model reset."""
 
 
+@message(0x2A, Sender.CLIENT)
+class ResizeSession(Message):
+    """The session's screen is to have this size; answered by VIEW_STATE with the size that it has."""
+
+    width: Annotated[int, SIDE]
+    height: Annotated[int, SIDE]
+
+    def __post_init__(self) -> None:
+        Record.__post_init__(self)
+        _check_pixels("ResizeSession", self.width, self.height)
+
+
 # Updates.
 
 
@@ -569,6 +585,6 @@ __all__ = [
     "Code", "Codec", "Control", "ControlState", "Copy", "CursorOffer", "CursorPosition", "CursorShape", "Deflate",
     "End", "Explained", "Explanation", "Fill", "Finger", "Goodbye", "Hello", "InputEcho", "Jpeg", "JpegOffer", "Key",
     "Message", "Notice", "Palette", "Pause", "Ping", "Point", "Pointer", "Pong", "Proof", "Raw", "RectLimit",
-    "Refresh", "RemoteProtocolError", "Reply", "Resize", "ResumeOffer", "ResumeRequest", "Setting", "Settings",
-    "Size", "TextInput", "Touch", "View", "ViewState", "Welcome", "Wheel", "unknown_is_error",
+    "Refresh", "RemoteProtocolError", "Reply", "Resize", "ResizeSession", "ResumeOffer", "ResumeRequest", "Setting",
+    "Settings", "Size", "TextInput", "Touch", "View", "ViewState", "Welcome", "Wheel", "unknown_is_error",
 ]  # fmt: skip

@@ -38,6 +38,7 @@ class Rules:
         self.epoch: int | None = None
         self.resets = 0
         self.slots: dict[int, tuple[int, int]] = {}
+        self._earlier: Rules | None = None
         self._clipboard: dict[str, tuple[int, int]] = {}
         self._cursor: tuple[int, int, int] | None = None
         self._checks: dict[type[Message], Callable[[Any], None]] = {
@@ -79,6 +80,10 @@ class Rules:
 
     # The handshake.
 
+    def adopt(self, earlier: Rules) -> None:
+        """Should WELCOME say RESUMED: what the rules of the connection that is resumed have of the cache."""
+        self._earlier = earlier
+
     def _welcome(self, message: m.Welcome) -> None:
         extra = message.capabilities & ~self.hello.capabilities
         if extra:
@@ -86,6 +91,9 @@ class Rules:
         if message.resumed != Resumed.NOT_ASKED and self.hello.resume is None:
             raise _refuse(Code.BAD_VALUE, "WELCOME answers a resume that was not asked for")
         self.capabilities = message.capabilities
+        earlier, self._earlier = self._earlier, None
+        if message.resumed == Resumed.RESUMED and earlier is not None and earlier.hello.cache == self.hello.cache:
+            self.slots = dict(earlier.slots)
 
     def _has(self, capability: Capability, what: str) -> None:
         if not self.capabilities & capability:
@@ -259,6 +267,7 @@ class Rules:
         self._numbered(message)
 
     def _touch(self, message: m.Touch) -> None:
+        self._has(Capability.TOUCH, "TOUCH")
         for finger in message.fingers:
             self._touched(finger.position, "TOUCH")
         self._numbered(message)

@@ -646,7 +646,8 @@ def _keeping_alive() -> Exchange:
 
 def _inputs() -> Exchange:
     corner = Point(15, 7)
-    x = Exchange("input", "every kind of input, numbers at the borders of varints", hello()).open()
+    offer = hello(capabilities=Capability.TOUCH)
+    x = Exchange("input", "every kind of input, numbers at the borders of varints", offer).open()
     x.client(m.Pointer(input=1, position=Point(0, 0), buttons=0))
     x.client(m.Pointer(input=127, position=corner, buttons=255))
     x.client(m.Wheel(input=128, dx=-32768, dy=32767), m.Wheel(input=129, dx=0, dy=-120))
@@ -682,6 +683,8 @@ def _wishes() -> Exchange:
     x.server(m.ViewState(mode=1, rotation=3, follow=0, session=size, window=Rect(0, 0, 4096, 4096)))
     x.client(m.View(mode=0, rotation=0, follow=1, origin=Point(0, 0)))
     x.server(m.ViewState(mode=0, rotation=0, follow=1, session=size, window=Rect(4080, 4088, 16, 8)))
+    x.client(m.ResizeSession(width=4096, height=1024), m.ResizeSession(width=1, height=4096))
+    x.server(m.ViewState(mode=0, rotation=0, follow=1, session=m.Size(width=1, height=4096), window=Rect(0, 0, 1, 8)))
     x.client(m.Control(action=c.ControlAction.RELEASE))
     x.server(m.ControlState(role=Role.WAITING, holder=0))
     x.client(m.Control(action=c.ControlAction.ASK)).server(m.ControlState(role=Role.CONTROL, holder=1))
@@ -1134,6 +1137,7 @@ def _not_offered() -> list[Exchange]:
     for name, sender, bits, message in (
         ("bell", SERVER, Capability.BELL, m.Bell()),
         ("clipboard", CLIENT, Capability.CLIPBOARD, m.Clipboard(total=1, offset=0, data=b"c")),
+        ("touch", CLIENT, Capability.TOUCH, m.Touch(input=1)),
     ):
         x = Exchange(f"not-in-force/{name}", "offered, but WELCOME left it out", hello(capabilities=bits))
         made.append(x.open(capabilities=0).refused(sender, message, due))
@@ -1143,7 +1147,7 @@ def _not_offered() -> list[Exchange]:
 def _wrong_numbers() -> list[Exchange]:
     """Acknowledgements, inputs, chunks and parts that do not follow."""
     offer = hello(
-        capabilities=Capability.CLIPBOARD | Capability.INPUT_ECHO | Capability.EXPLAIN,
+        capabilities=Capability.CLIPBOARD | Capability.INPUT_ECHO | Capability.EXPLAIN | Capability.TOUCH,
         cursor=m.CursorOffer(mode=CursorMode.LOCAL, max_side=32),
     )
     first = m.Wheel(input=9, dx=0, dy=0)
@@ -1297,6 +1301,7 @@ def _messages() -> list[Json]:
         m.Control(action=c.ControlAction.PASS, viewer=2),
         m.Pause(paused=1),
         m.Refresh(),
+        m.ResizeSession(width=1024, height=600),
         m.Begin(update=0xFFFF_FFFF, input=0xFFFF_FFFF),
         m.End(),
         m.Fill(rect=top, pixel=b"\x01"),

@@ -17,21 +17,49 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from tilewire.server.x11.errors import DisplayError, DisplayLost
+from tilewire.server.x11.cursors import CursorShape, Place
+from tilewire.server.x11.errors import DisplayError, DisplayLost, DisplayRefused
 from tilewire.server.x11.inputs import Button, Input, Key, PointerMove, Text
 from tilewire.server.x11.keyboard import SETTLE_S
-from tilewire.server.x11.thread import Capture, CaptureOrder, InjectOrder, Order, Patch, ReleaseOrder, XThread
+from tilewire.server.x11.news import (
+    BellRang,
+    ClipboardFailed,
+    ClipboardText,
+    CursorChanged,
+    News,
+    NewsBox,
+    PointerMoved,
+)
+from tilewire.server.x11.thread import (
+    Capture,
+    CaptureOrder,
+    InjectOrder,
+    Order,
+    Patch,
+    ReleaseOrder,
+    ResizeOrder,
+    XThread,
+)
 
 __all__ = [
+    "BellRang",
     "Button",
     "Capture",
+    "ClipboardFailed",
+    "ClipboardText",
+    "CursorChanged",
+    "CursorShape",
     "Display",
     "DisplayError",
     "DisplayLost",
+    "DisplayRefused",
     "Input",
     "Key",
+    "News",
+    "NewsFeed",
     "Patch",
     "PointerMove",
+    "PointerMoved",
     "Text",
     "open_display",
 ]
@@ -46,6 +74,7 @@ class _Ledger:
 
     def __init__(self) -> None:
         self.size = (0, 0)
+        self.largest = (0, 0)
         self.lost: DisplayError | None = None
         self.opening = trio.Event()
         self.end = trio.Event()
@@ -58,6 +87,11 @@ class _Ledger:
         # while the notice is not older.
         self._noticed = -1
         self._covered = 0
+        self.shape: CursorShape | None = None
+        self.place = Place(0, 0, 0)
+        self._news = NewsBox()
+        # Set, and replaced, when there is news or the display was lost.
+        self._novelty = trio.Event()
 
     @property
     def is_dirty(self) -> bool:
@@ -70,8 +104,9 @@ class _Ledger:
             # A new one each time: a shared one would collect the tracebacks of all who are told.
             raise type(self.lost)(*self.lost.args)
 
-    def opened(self, size: tuple[int, int]) -> None:
+    def opened(self, size: tuple[int, int], largest: tuple[int, int]) -> None:
         self.size = size
+        self.largest = largest
         self.opening.set()
 
     def resized(self, size: tuple[int, int]) -> None:
@@ -87,6 +122,34 @@ class _Ledger:
         if done is not None:
             done.set()
 
+    def cursor(self, shape: CursorShape | None) -> None:
+        self.shape = shape
+        self._report(CursorChanged(shape))
+
+    def pointed(self, place: Place, news: bool) -> None:
+        self.place = place
+        if news:
+            self._report(PointerMoved(place.x, place.y, place.serial))
+
+    def rang(self) -> None:
+        self._report(BellRang())
+
+    async def next_news(self) -> News:
+        """The next piece of news. Raises what the display was lost by, and then no more news."""
+        self.check()
+        while (news := self._news.take()) is None:
+            await self._novelty.wait()
+            self.check()
+        return news
+
+    def _report(self, news: News) -> None:
+        self._news.put(news)
+        self._herald()
+
+    def _herald(self) -> None:
+        self._novelty.set()
+        self._novelty = trio.Event()
+
     def failed(self, problem: DisplayError) -> None:
         if self.lost is None:
             was_open = self.opening.is_set()
@@ -94,6 +157,7 @@ class _Ledger:
         for done in (self.opening, *self.waiting.values()):
             done.set()
         self._wake()
+        self._herald()
 
     def ended(self) -> None:
         self.end.set()
@@ -104,8 +168,28 @@ class _Ledger:
             self.change = trio.Event()
 
 
+class NewsFeed:
+    """A display's news as they come: `async for news in display.news()`. Raises DisplayLost; it never ends otherwise.
+
+    Of each kind only the newest is kept for a reader that is slow, so it costs no memory.
+    """
+
+    def __init__(self, ledger: _Ledger) -> None:
+        self._ledger = ledger
+
+    def __aiter__(self) -> NewsFeed:
+        return self
+
+    async def __anext__(self) -> News:
+        await trio.lowlevel.checkpoint()
+        return await self._ledger.next_news()
+
+
 class Display:
-    """An open X screen; made by `open_display`. One task may wait for damage and capture; any may inject."""
+    """An open X screen; made by `open_display`.
+
+    One task may wait for damage and capture, and one may read the news; any may inject.
+    """
 
     def __init__(self, name: str, thread: XThread, ledger: _Ledger, stall_limit_s: float) -> None:
         self._name = name
@@ -124,6 +208,11 @@ class Display:
         return self._ledger.size
 
     @property
+    def max_size(self) -> tuple[int, int]:
+        """The most pixels of width and of height for `resize`; the size at first where it can do nothing."""
+        return self._ledger.largest
+
+    @property
     def is_dirty(self) -> bool:
         """Whether the screen differs from what the last capture gave."""
         return self._ledger.is_dirty
@@ -132,6 +221,29 @@ class Display:
     def wakeups(self) -> int:
         """How often the display's thread has woken up: an idle screen leaves it as it is."""
         return self._thread.wakeups
+
+    @property
+    def cursor(self) -> CursorShape | None:
+        """What the pointer looks like; None where it has no shape, or one too large to be meant."""
+        return self._ledger.shape
+
+    @property
+    def pointer(self) -> tuple[int, int]:
+        """The pointer's x and y in pixels of the screen, as last learnt.
+
+        That is with each capture, with the end of each inject, and when the X server reports that a device or another
+        program moved it. (XWarpPointer is not reported.)
+        """
+        return self._ledger.place.x, self._ledger.place.y
+
+    @property
+    def pointer_serial(self) -> int:
+        """The newest inject whose input is in `pointer`; 0 before the first."""
+        return self._ledger.place.serial
+
+    def news(self) -> NewsFeed:
+        """What happens besides damage, for one reader. At first the pointer's shape and place are news."""
+        return NewsFeed(self._ledger)
 
     async def wait_damage(self) -> None:
         """Return when the screen differs from the last capture, at once if it does already. Grabs nothing.
@@ -170,8 +282,15 @@ class Display:
         """
         await self._ask(ReleaseOrder(owner))
 
-    # What the cursor, the selections and the bell report will come in here: the ledger hears it from the
-    # thread.
+    async def resize(self, width: int, height: int) -> None:
+        """Give the screen another size in pixels; when this returns `size` is that, and the next capture is whole.
+
+        Raises DisplayRefused, and nothing has changed, where the X server cannot do it; DisplayLost.
+        """
+        order = ResizeOrder(width, height)
+        await self._ask(order)
+        if order.refusal is not None:
+            raise DisplayRefused(order.refusal)
 
     async def _capture(self, *, whole: bool) -> Capture:
         order = CaptureOrder(whole=whole)

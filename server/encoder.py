@@ -21,6 +21,7 @@ from tilewire.protocol.wire import Message
 from tilewire.server.cache import TileCache, draw, tile_side
 from tilewire.server.choose import PHOTO_MIN_PIXELS, Abilities, Choice, Encoding, choose
 from tilewire.server.codec import HEADER_BYTES, TileCodec, Variant
+from tilewire.server.cursor import Overlay
 from tilewire.server.jpeg import JpegEncoder
 from tilewire.server.motion import MoveFinder
 from tilewire.server.pixels import (
@@ -148,19 +149,16 @@ class Encoder:
         if self._cache is not None:
             self._cache.forget()
 
-    def convert(self, screen: Screen, view: View, damage: Iterable[Rect]) -> None:
-        """Bring the damaged parts of the panel's picture up to date with the screen."""
-        surfaces = [self.now] if self._true is self.now else [self.now, self._true]
+    def convert(self, screen: Screen, view: View, damage: Iterable[Rect], cursor: Overlay | None = None) -> None:
+        """Bring the damaged parts of the panel's picture up to date with the screen, `cursor` over it."""
+        covered = cursor.rect(self.panel) if cursor is not None else None
         for rect in damage:
-            source = view.to_session(rect)
-            shown = view.to_panel(source) if source is not None else None
-            for surface in surfaces:
-                if source is None or shown is None:
-                    surface.fill(rect)
-                    continue
-                for border in subtract(rect, shown):
-                    surface.fill(border)
-                surface.convert(screen, source, Point(shown.x, shown.y))
+            self._true.render(screen, view, rect)
+            part = covered.intersect(rect) if covered is not None else None
+            if cursor is not None and part is not None:
+                self._true.blend(screen, view, cursor, part)
+            if self.now is not self._true:
+                self.now.convert(self._true, rect, Point(rect.x, rect.y))
 
     # An update.
 

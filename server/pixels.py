@@ -13,11 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from math import log2
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tilewire.protocol import PixelFormat, Point, Rect
 from tilewire.protocol.constants import MAX_PALETTE, MAX_PIXELS, MAX_SIDE
 from tilewire.server._native import ffi, lib
+from tilewire.server.view import View
+
+if TYPE_CHECKING:
+    from tilewire.server.cursor import Overlay
 
 MAX_SCREEN_SIDE: Final = 32767
 """X's own limit: its coordinates have 16 bits and a sign."""
@@ -103,11 +107,35 @@ class Surface(_Picture):
         if width * height > MAX_PIXELS:
             raise ValueError(f"{width}x{height} is more than {MAX_PIXELS} pixels")
 
-    def convert(self, screen: Screen, source: Rect, at: Point) -> None:
-        """Take over `source` of the screen, with its left top at `at`. Raises ValueError."""
-        _check_inside(screen, source, "source")
+    def convert(self, picture: Screen | Surface, source: Rect, at: Point) -> None:
+        """Take over `source` of a screen, or of an XRGB8888 surface, with its left top at `at`. Raises ValueError."""
+        if picture.format is not PixelFormat.XRGB8888:
+            raise ValueError(f"{picture.format.name} pixels are not converted")
+        _check_inside(picture, source, "source")
         _check_inside(self, Rect(at.x, at.y, source.width, source.height), "destination")
-        lib.tw_ns_convert(screen.handle, _struct(source), self.handle, at.x, at.y)
+        lib.tw_ns_convert(picture.handle, _struct(source), self.handle, at.x, at.y)
+
+    def render(self, screen: Screen, view: View, rect: Rect) -> None:
+        """Make `rect` what a panel with this view shows of the screen. Raises ValueError.
+
+        Scaled, turned, converted, black around the picture. A rectangle is the same as that part of the whole.
+        """
+        _check_inside(self, rect, "rect")
+        _check_view(self, screen, view)
+        lib.tw_ns_render(screen.handle, _view_struct(view), self.handle, _struct(rect))
+
+    def blend(self, screen: Screen, view: View, overlay: Overlay, clip: Rect) -> None:
+        """Render the part of `clip` that the cursor covers, with the cursor over it. Raises ValueError.
+
+        The colours are mixed at 8 bits and converted then.
+        """
+        _check_inside(self, clip, "clip")
+        _check_view(self, screen, view)
+        place = overlay.place
+        if place is None or place.intersect(clip) is None:
+            return
+        with ffi.from_buffer("uint8_t[]", overlay.image.pixels) as image:
+            lib.tw_ns_blend(screen.handle, _view_struct(view), self.handle, _struct(clip), image, _struct(place))
 
     def fill(self, rect: Rect, value: int = 0) -> None:
         """Give every pixel of `rect` this value. In a shadow they are exact then. Raises ValueError."""
@@ -333,6 +361,17 @@ def halve(surface: Surface, rect: Rect) -> bytes:
 def _struct(rect: Rect) -> tuple[int, int, int, int]:
     """What cffi makes a `tw_ns_rect` of."""
     return rect.x, rect.y, rect.width, rect.height
+
+
+def _view_struct(view: View) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int], int]:
+    """What cffi makes a `tw_ns_view` of."""
+    return _struct(view.window), _struct(view.placed), view.rotation
+
+
+def _check_view(surface: Surface, screen: Screen, view: View) -> None:
+    for what, picture, size in (("session", screen, view.session), ("panel", surface, view.panel)):
+        if (picture.width, picture.height) != size:
+            raise ValueError(f"a view of a {what} of {size} pixels does not go with {_kind(picture)}")
 
 
 def _check_inside(picture: _Picture, rect: Rect, what: str) -> None:

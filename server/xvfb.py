@@ -46,7 +46,7 @@ class XvfbServer:
 
 @asynccontextmanager
 async def start_xvfb(width: int, height: int, *, log: logging.Logger | None = None) -> AsyncIterator[XvfbServer]:
-    """Run an Xvfb with one 24-bit screen inside the block.
+    """Run an Xvfb with one 24-bit screen inside the block; RandR can make it smaller, and so large again.
 
     No TCP, no autorepeat (devices send their own), no reset when the last client leaves; access for this
     user, and for whoever has the cookie. Raises DisplayError when it is missing or does not start.

@@ -1,7 +1,8 @@
 """The C client in this process: one simulated device, without a socket and without a clock of its own.
 
-Bytes from the server go into `Client.feed`, bytes for it come out of `Client.output`; pixels are in `Client.picture`,
-and what happened is appended to `Client.events`.
+Bytes from the server go into `Client.feed`, bytes for it come out of `Client.output`; pixels are in
+`Client.framebuffer`, and what happened is appended to `Client.events`. When a connection has ended,
+`Client.successor` is the same device on the next one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tilewire.protocol.constants import CursorMode, PixelFormat
 from tilewire.protocol.errors import Code
 from tilewire.protocol.geometry import Rect
 from tilewire.protocol.panels import Panel
-from tilewire.protocol.wire import MESSAGES, Message
+from tilewire.protocol.wire import MESSAGES, Message, Point
 from tilewire.simulator._client import ffi, lib
 
 
@@ -37,6 +38,49 @@ class Phase(Enum):
     CONNECTING = lib.TW_CONNECTING
     OPEN = lib.TW_OPEN
     CLOSED = lib.TW_CLOSED
+
+
+class Retry(Enum):
+    """What to do after the end of a connection (SPEC.md 11.2)."""
+
+    LATER = lib.TW_RETRY_LATER
+    """Connect again after `Backoff.next`."""
+    CHANGED = lib.TW_RETRY_CHANGED
+    """Show the text; the same again would fail again."""
+    NEVER = lib.TW_RETRY_NEVER
+
+
+def should_reconnect(code: int) -> Retry:
+    """What to do after an end with this code, which is `Client.reason`."""
+    return Retry(lib.tw_should_reconnect(code))
+
+
+class Backoff:
+    """How long to wait before connecting again: 1 s, then twice as long up to 60 s, half of it random."""
+
+    def __init__(self) -> None:
+        self._backoff = ffi.new("tw_backoff *")
+
+    def next(self, random: int) -> int:
+        """Milliseconds to wait now; `random`: 32 bits."""
+        return int(lib.tw_backoff_next(self._backoff, random))
+
+    def reset(self) -> None:
+        """A connection stood for a while."""
+        lib.tw_backoff_reset(self._backoff)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """What a later connection needs to go on where an earlier one ended. Sizes of its panel and cache."""
+
+    token: bytes
+    update: int = 0
+    """The last one that was shown whole."""
+    width: int = 0
+    height: int = 0
+    cache_slots: int = 0
+    cache_slot_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +131,8 @@ class ClientConfig:
     """Bytes between two rows of the framebuffer."""
     strip_rows: int = 16
     """Rows of the panel that the strip holds."""
+    fixed: bool = False
+    """The panel's memory cannot grow: a RESIZE that does not fit is refused."""
     max_message: int = 65536
     max_rect_width: int = 0
     """0: as wide as the panel."""
@@ -102,6 +148,10 @@ class ClientConfig:
     url: str | None = None
     density: int = 0
     cursor: CursorMode = CursorMode.NONE
+    cursor_side: int = 0
+    """Largest side of a local cursor's shape, 1 to 64."""
+    overlay: bool = False
+    """A local cursor is reported as events (CursorShape, whole, and CursorPosition), not drawn."""
     capabilities: int = 0
     """Bits of Capability wanted beyond COPY, which follows from the framebuffer."""
     model_kib: int = 0
@@ -113,8 +163,7 @@ class ClientConfig:
     """True: JPEG is offered, and decoded by libjpeg-turbo."""
     jpeg_subsamplings: int = 0
     """Bits of Subsampling; 0: all."""
-    resume_token: bytes | None = None
-    resume_update: int = 0
+    resume: Resume | None = None
     report_draws: bool = False
     hold: bool = False
     """Everything drawn and presented stays pending until `Client.draw_done`."""
@@ -132,9 +181,15 @@ class ClientConfig:
     ) -> ClientConfig:
         """The configuration of a standard panel, less what is False here; `rest` are further fields.
 
-        Without `copy` there is no cache either: both need a framebuffer that can be read.
+        Without `copy` there is no cache either: both need a framebuffer that can be read. So does a local cursor, which
+        has the panel's side; elsewhere the server draws it, and a touch panel has none at all.
         """
         cached = cache and copy and panel.readable
+        cursor = rest.pop("cursor", CursorMode.NONE)
+        if not panel.cursor_side:
+            cursor = CursorMode.NONE
+        elif cursor == CursorMode.LOCAL and not (copy and panel.readable) and not rest.get("overlay"):
+            cursor = CursorMode.IN_PICTURE
         return replace(
             cls(
                 width=panel.width,
@@ -151,6 +206,8 @@ class ClientConfig:
                 cache_slots=panel.cache_slots if cached else 0,
                 cache_slot_bytes=panel.cache_slot_bytes if cached else 0,
                 jpeg=jpeg,
+                cursor=cursor,
+                cursor_side=panel.cursor_side if cursor == CursorMode.LOCAL else 0,
             ),
             **rest,
         )
@@ -168,11 +225,25 @@ class _Sink:
         """What the JPEG decoder made last; the client reads it until it makes another."""
 
 
-class Client:
-    """One connection of one device. Raises ClientError where the configuration is refused."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Memory of a device that outlives a connection."""
 
-    def __init__(self, config: ClientConfig) -> None:
+    picture: Any
+    stride: int
+    height: int
+    cache: Any
+
+
+class Client:
+    """One connection of one device. Raises ClientError where the configuration is refused.
+
+    `kept`: what an earlier connection of the same device left, used where it fits.
+    """
+
+    def __init__(self, config: ClientConfig, kept: Kept | None = None) -> None:
         self.config = config
+        self._kept = kept
         self.width, self.height = config.width, config.height
         self._device = ffi.new("tilewire_device *")
         self._sink = _Sink(self._device)
@@ -182,13 +253,15 @@ class Client:
         self._device.hold = config.hold
         if config.report_draws:
             self._device.on_draw = lib.on_draw
-        self._callbacks = _callbacks()
+        self._callbacks = _callbacks(config)
         self._rest = b""
         self._consumed = ffi.new("size_t *")
         self._length = ffi.new("size_t *")
         self._input = ffi.new("uint32_t *")
         self._receive = ffi.new("uint8_t[]", config.max_message)
+        self._cache: Any = None
         self._client = self._make()
+        self._kept = None
 
     # Set-up.
 
@@ -222,16 +295,27 @@ class Client:
         c.receive, c.receive_size = self._receive, len(self._receive)
         c.max_rect_width, c.max_rect_area = config.max_rect_width, config.max_rect_area
         c.cursor, c.capabilities = config.cursor, config.capabilities
+        if config.cursor == CursorMode.LOCAL:
+            stored = 0 if config.overlay else config.pixel_format.stored
+            self._shapes = ffi.new("uint8_t[]", lib.tilewire_cursor_size(config.cursor_side, stored))
+            c.cursor_max_side = config.cursor_side
+            c.cursor_memory, c.cursor_memory_size = self._shapes, len(self._shapes)
         c.model_kib = config.model_kib
         if config.cache_slots:
-            self._cache = ffi.new("uint8_t[]", lib.tilewire_cache_size(config.cache_slots, config.cache_slot_bytes))
+            size = lib.tilewire_cache_size(config.cache_slots, config.cache_slot_bytes)
+            cache = self._kept and self._kept.cache
+            self._cache = cache if cache and len(cache) == size else ffi.new("uint8_t[]", size)
             c.cache, c.cache_size = self._cache, len(self._cache)
             c.cache_slots, c.cache_slot_bytes = config.cache_slots, config.cache_slot_bytes
         if config.jpeg:
             self._stream = ffi.new("uint8_t[]", lib.tilewire_jpeg_size(config.max_message))
             c.jpeg, c.jpeg_stream, c.jpeg_stream_size = lib.on_jpeg, self._stream, len(self._stream)
             c.jpeg_subsamplings = config.jpeg_subsamplings
-        c.resume_token, c.resume_update = data(config.resume_token), config.resume_update
+        if config.resume is not None:
+            r = config.resume
+            words = (1, r.token, r.update, r.width, r.height, r.cache_slots, r.cache_slot_bytes)
+            kept.append(ffi.new("tw_resume *", words))
+            c.resume = kept[-1]
         c.callbacks, c.user, c.now_us = self._callbacks, self._device, lib.tilewire_device_now_us
         size = lib.tw_client_size(c)
         self._memory = ffi.new("uint8_t[]", size)
@@ -244,15 +328,29 @@ class Client:
         row = self.width * self.config.pixel_format.stored
         if self.config.framebuffer:
             self._stride = row + self.config.padding
-            self._picture = self._surface = ffi.new("uint8_t[]", self._stride * self.height)
+            self._picture = self._surface = self._kept_picture() or ffi.new("uint8_t[]", self._stride * self.height)
         else:
-            self._stride = row
-            self._picture = ffi.new("uint8_t[]", row * self.height)
             self._surface = ffi.new("uint8_t[]", row * self.config.strip_rows)
-            self._device.picture, self._device.stride = self._picture, row
+            self._make_picture()
+
+    def _make_picture(self) -> None:
+        """What a panel without framebuffer shows."""
+        self._stride = self.width * self.config.pixel_format.stored
+        self._picture = self._kept_picture() or ffi.new("uint8_t[]", self._stride * self.height)
+        self._device.picture, self._device.stride = self._picture, self._stride
+
+    def _kept_picture(self) -> Any:
+        """The picture of the earlier connection, where it has the same rows."""
+        kept = self._kept
+        same = kept is not None and (kept.stride, kept.height) == (self._stride, self.height)
+        return kept.picture if kept is not None and same else None
 
     def _resize(self, width: int, height: int) -> None:
         self.width, self.height = width, height
+        if self.config.fixed:
+            if not self.config.framebuffer:
+                self._make_picture()
+            return
         self._make_surface()
         lib.tw_client_surface(self._client, self._surface, len(self._surface), self._stride)
 
@@ -285,10 +383,11 @@ class Client:
         """Whether decoding waits for `draw_done`."""
         return bool(lib.tw_client_pending(self._client))
 
-    def draw_done(self) -> None:
-        """What was held is out: decoding goes on."""
+    def draw_done(self, *, decode: bool = True) -> None:
+        """What was held is out: decoding goes on; without `decode`, with the next `feed`, as from an interrupt."""
         lib.tw_client_draw_done(self._client)
-        self.feed(b"")
+        if decode:
+            self.feed(b"")
 
     def tick(self, now_ms: int) -> None:
         """Let the client ping and time out."""
@@ -314,6 +413,37 @@ class Client:
         return Code(status) if status else None
 
     @property
+    def reason(self) -> int:
+        """Why the connection is over: a Code, or a later version's."""
+        return int(lib.tw_client_reason(self._client))
+
+    def resume(self) -> Resume | None:
+        """What the next connection can resume; this one is over then. None: nothing."""
+        made = ffi.new("tw_resume *")
+        lib.tw_client_resume(self._client, made)
+        if not made.valid:
+            return None
+        return Resume(
+            token=_bytes(made.token, 16),
+            update=made.update,
+            width=made.width,
+            height=made.height,
+            cache_slots=made.cache_slots,
+            cache_slot_bytes=made.cache_slot_bytes,
+        )
+
+    def successor(self, **changes: Any) -> Client:
+        """The same device on its next connection: with its framebuffer, its cache and what it can resume."""
+        again: dict[str, Any] = {"width": self.width, "height": self.height, "nonce": os.urandom(16)}
+        again["resume"] = self.resume()
+        return Client(replace(self.config, **(again | changes)), self.kept)
+
+    @property
+    def kept(self) -> Kept:
+        """What the next connection of this device may go on with."""
+        return Kept(self._picture, self._stride, self.height, self._cache)
+
+    @property
     def shown(self) -> int:
         """The last update that was shown whole, 0: none."""
         return int(lib.tw_client_shown(self._client))
@@ -327,7 +457,7 @@ class Client:
 
     @property
     def picture(self) -> memoryview:
-        """The panel's memory: rows of stored pixels, `stride` bytes apart. Not a copy."""
+        """The panel's memory: rows of stored pixels, `stride` bytes apart, with the cursor. Not a copy."""
         return memoryview(ffi.buffer(self._picture))
 
     @property
@@ -336,12 +466,36 @@ class Client:
         return self._stride
 
     @property
+    def screen(self) -> bytes:
+        """The stored pixels without padding, as the panel shows them: with the cursor."""
+        return self._without_padding(self.picture)
+
+    @property
     def framebuffer(self) -> bytes:
-        """The stored pixels without padding."""
+        """The stored pixels without padding, and without the cursor that is drawn over them."""
+        where = ffi.new("unsigned[4]")
+        under = lib.tw_client_under(self._client, where, where + 1, where + 2, where + 3)
+        if not under:
+            return self.screen
+        x, y, width, height = where
+        stored = self.config.pixel_format.stored
+        picture, saved = bytearray(self.picture), _bytes(under, width * height * stored)
+        for row in range(height):
+            at = (y + row) * self._stride + x * stored
+            picture[at : at + width * stored] = saved[row * width * stored : (row + 1) * width * stored]
+        return self._without_padding(picture)
+
+    @property
+    def cursor(self) -> Rect | None:
+        """Where the cursor is drawn over the framebuffer now; None: nowhere."""
+        where = ffi.new("unsigned[4]")
+        under = lib.tw_client_under(self._client, where, where + 1, where + 2, where + 3)
+        return Rect(*where) if under else None
+
+    def _without_padding(self, picture: memoryview | bytearray) -> bytes:
         row = self.width * self.config.pixel_format.stored
-        picture = self.picture
         if self._stride == row:
-            return bytes(picture)
+            return bytes(picture[: row * self.height])
         return b"".join(picture[y * self._stride : y * self._stride + row] for y in range(self.height))
 
     @property
@@ -413,6 +567,10 @@ class Client:
         """Ask for another size of the panel."""
         _check(lib.tw_client_resize(self._client, width, height))
 
+    def resize_session(self, width: int, height: int) -> None:
+        """Ask for another size of the session's screen."""
+        _check(lib.tw_client_resize_session(self._client, width, height))
+
     def ping(self, stamp: int) -> None:
         """Ask for a PONG."""
         _check(lib.tw_client_ping(self._client, stamp))
@@ -444,11 +602,12 @@ def _check(status: int) -> None:
         raise ClientError(Code(status))
 
 
-def _callbacks() -> Any:
+def _callbacks(config: ClientConfig) -> Any:
     names = "welcome present goodbye notice setting view_state control_state resize bell input_echo clipboard pong"
     callbacks = ffi.new("tw_callbacks *")
     callbacks.draw = lib.tilewire_device_draw
-    for name in (*names.split(), "explanation"):
+    overlay = ("cursor_shape", "cursor_position") if config.overlay else ()
+    for name in (*names.split(), "explanation", *overlay):
         setattr(callbacks, name, getattr(lib, f"on_{name}"))
     return callbacks
 
@@ -585,6 +744,17 @@ def on_explanation(user: Any, e: Any) -> None:
             operations=tuple(m.Explained(reason=raw[i], quality=raw[i + 1]) for i in range(0, len(raw), 2)),
         )
     )
+
+
+@_callback
+def on_cursor_shape(user: Any, width: int, height: int, hot_x: int, hot_y: int, pixels: Any) -> None:
+    data = _bytes(pixels, 4 * width * height)
+    _sink(user).events.append(m.CursorShape(width=width, height=height, hot_x=hot_x, hot_y=hot_y, row=0, pixels=data))
+
+
+@_callback
+def on_cursor_position(user: Any, x: int, y: int) -> None:
+    _sink(user).events.append(m.CursorPosition(position=Point(x, y)))
 
 
 @_decoder

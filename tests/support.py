@@ -4,6 +4,7 @@ this process on a display of its own, and the picture that a device must show.""
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -61,6 +62,7 @@ def hello(
     max_rect: tuple[int, int] | None = None,
     capabilities: int = EVERYTHING,
     device_id: str = "test",
+    boot_id: int | None = None,
     auth_methods: int = AuthMethod.NONE,
     **more: Any,
 ) -> m.Hello:
@@ -69,7 +71,7 @@ def hello(
     return m.Hello(
         nonce=os.urandom(16),
         device_id=device_id,
-        boot_id=1,
+        boot_id=secrets.randbits(64) if boot_id is None else boot_id,
         auth_methods=auth_methods,
         panel=m.Size(width=panel[0], height=panel[1]),
         pixel_format=pixel_format,

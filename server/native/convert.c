@@ -1,4 +1,4 @@
-/* The screen's BGRX in the panel's pixel format, by truncation: SPEC.md has the formulas. */
+/* BGRX in a panel's pixel format, by truncation: SPEC.md has the formulas. */
 #include <tilewire/tw_wire.h>
 
 #include "pixel.h"
@@ -36,10 +36,20 @@ static void to_grey8(const uint8_t *restrict from, uint8_t *restrict to, size_t 
     }
 }
 
+void tw_ns_convert_row(int32_t format, const uint8_t *from, uint8_t *to, size_t count) {
+    switch (format) {
+    case TW_PIXEL_RGB565: to_rgb565(from, to, count); break;
+    case TW_PIXEL_XRGB8888: to_xrgb8888(from, to, count); break;
+    case TW_PIXEL_RGB332: to_rgb332(from, to, count); break;
+    case TW_PIXEL_GREY8: to_grey8(from, to, count); break;
+    default: break;
+    }
+}
+
 void tw_ns_convert(
-    const tw_ns_surface *screen, tw_ns_rect source, const tw_ns_surface *to, int32_t x, int32_t y) {
+    const tw_ns_surface *from, tw_ns_rect source, const tw_ns_surface *to, int32_t x, int32_t y) {
     tw_ns_rect rect = source;
-    if (!tw_ns_clip(&rect, screen->width, screen->height)) {
+    if (from->stored != 4 || !tw_ns_clip(&rect, from->width, from->height)) {
         return;
     }
     const int64_t dx = (int64_t)x - source.x;
@@ -52,16 +62,8 @@ void tw_ns_convert(
     if (!tw_ns_clip(&rect, to->width, to->height)) {
         return;
     }
-    const size_t count = (size_t)rect.width;
     for (int32_t row = rect.y; row < rect.y + rect.height; row++) {
-        const uint8_t *from_row = tw_ns_at(screen, rect.x - (int32_t)dx, row - (int32_t)dy);
-        uint8_t *to_row = tw_ns_at(to, rect.x, row);
-        switch (to->format) {
-        case TW_PIXEL_RGB565: to_rgb565(from_row, to_row, count); break;
-        case TW_PIXEL_XRGB8888: to_xrgb8888(from_row, to_row, count); break;
-        case TW_PIXEL_RGB332: to_rgb332(from_row, to_row, count); break;
-        case TW_PIXEL_GREY8: to_grey8(from_row, to_row, count); break;
-        default: return;
-        }
+        tw_ns_convert_row(to->format, tw_ns_at(from, rect.x - (int32_t)dx, row - (int32_t)dy),
+            tw_ns_at(to, rect.x, row), (size_t)rect.width);
     }
 }

@@ -56,9 +56,32 @@ typedef struct {
 void tw_ns_blit(const tw_ns_surface *to, tw_ns_rect rect, const uint8_t *pixels);
 /* Every pixel of `rect` becomes `value`; of a shadow it is known exactly then. */
 void tw_ns_fill(const tw_ns_surface *to, tw_ns_rect rect, uint32_t value);
-/* `source` of the screen in the format of `to`, with its left top at x, y. */
+/* `source` of an XRGB8888 surface in the format of `to`, with its left top at x, y. */
 void tw_ns_convert(
-    const tw_ns_surface *screen, tw_ns_rect source, const tw_ns_surface *to, int32_t x, int32_t y);
+    const tw_ns_surface *from, tw_ns_rect source, const tw_ns_surface *to, int32_t x, int32_t y);
+
+/* `window` of the screen, scaled down to `picture` of the canvas, which is turned by `rotation` quarters clockwise onto
+ * the panel; black around the picture. The window lies inside the screen, the picture inside the canvas, and neither
+ * side of the picture is longer than the window's: else nothing is drawn. */
+typedef struct {
+    tw_ns_rect window;
+    tw_ns_rect picture;
+    int32_t rotation;
+} tw_ns_view;
+
+/* `rect` of the panel as it shows the screen. */
+void tw_ns_render(const tw_ns_surface *screen, tw_ns_view view, const tw_ns_surface *panel, tw_ns_rect rect);
+/* The same, with a cursor over it: `image` has the premultiplied blue, green, red, alpha of the panel's `place`.
+ * Nothing is drawn outside `rect` and `place`. */
+void tw_ns_blend(const tw_ns_surface *screen, tw_ns_view view, const tw_ns_surface *panel, tw_ns_rect rect,
+    const uint8_t *image, tw_ns_rect place);
+
+/* Make `image` premultiplied: no colour exceeds its alpha. `seen` is the smallest rectangle that has all that can be
+ * seen, empty where nothing can. */
+void tw_ns_cursor_clamp(uint8_t *image, int32_t width, int32_t height, tw_ns_rect *seen);
+/* `part` of an image, shrunk to to_width x to_height and then turned clockwise. Neither side grows. */
+void tw_ns_cursor_shrink(const uint8_t *image, int32_t width, int32_t height, tw_ns_rect part,
+    int32_t rotation, uint8_t *to, int32_t to_width, int32_t to_height);
 
 tw_ns_context *tw_ns_context_new(int32_t width, int32_t height);
 void tw_ns_context_free(tw_ns_context *context);

@@ -70,6 +70,9 @@ static inline uint32_t tw_ns_load(const uint8_t *row, size_t i, int32_t stored) 
     }
 }
 
+/* A row of BGRX in a panel's format. */
+void tw_ns_convert_row(int32_t format, const uint8_t *from, uint8_t *to, size_t count);
+
 /* Bit i of the result is set where byte i of `marks`, each 0 or 1, is. */
 static inline uint64_t tw_ns_pack64(const uint8_t marks[64]) {
     uint64_t bits = 0;

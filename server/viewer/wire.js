@@ -113,6 +113,7 @@ export const MSG_VIEW = 38;
 export const MSG_CONTROL = 39;
 export const MSG_PAUSE = 40;
 export const MSG_REFRESH = 41;
+export const MSG_RESIZE_SESSION = 42;
 export const MSG_BEGIN = 64;
 export const MSG_END = 65;
 export const MSG_FILL = 66;
@@ -212,6 +213,7 @@ export const MESSAGES = new Map([
   [0x27, { name: "CONTROL", sender: "client", layout: "fixed", fields: [["action", "u8"], ["viewer", "varint"]] }],
   [0x28, { name: "PAUSE", sender: "client", layout: "fixed", fields: [["paused", "u8"]] }],
   [0x29, { name: "REFRESH", sender: "client", layout: "fixed", fields: [] }],
+  [0x2a, { name: "RESIZE_SESSION", sender: "client", layout: "fixed", fields: [["width", "u16"], ["height", "u16"]] }],
   [0x40, { name: "BEGIN", sender: "server", layout: "fixed", fields: [["update", "varint"], ["input", "varint"]] }],
   [0x41, { name: "END", sender: "server", layout: "fixed", fields: [] }],
   [0x42, { name: "FILL", sender: "server", layout: "fixed", fields: [["rect", "rect"], ["pixel", "rest"]] }],

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # (x, y, width, height): x and y may be negative.
 Box = tuple[int, int, int, int]
 
+EVERYWHERE: Box = (0, 0, 65535, 65535)
 _RECTANGLE = struct.Struct("=hhHH")
 _REPLY_HEAD_BYTES = 32
 
@@ -47,8 +48,11 @@ class FetchRegion(rq.ReplyRequest):
 
     def _parse_response(self, data: bytes) -> None:
         # python-xlib's own list parser costs 5 us a rectangle, and a region may have thousands.
-        (sequence_number,) = struct.unpack_from("=H", data, 2)
-        boxes = list(_RECTANGLE.iter_unpack(data[_REPLY_HEAD_BYTES:]))
+        sequence_number, words = struct.unpack_from("=HI", data, 2)
+        boxes: list[Box] = list(_RECTANGLE.iter_unpack(data[_REPLY_HEAD_BYTES:]))
+        if words * 4 > len(boxes) * _RECTANGLE.size:
+            # A reply that was too long to be kept: more rectangles than would be worth anything.
+            boxes = [EVERYWHERE]
         self._data = {"sequence_number": sequence_number, "boxes": boxes}
 
 

@@ -30,12 +30,15 @@ from Xlib.ext.damage import DamageNotify
 from Xlib.protocol import event
 
 from tilewire.protocol.geometry import Rect
-from tilewire.server.x11.errors import DisplayError, DisplayLost
+from tilewire.server.x11.bell import Bell
+from tilewire.server.x11.cursors import Cursors, CursorShape, Place
+from tilewire.server.x11.errors import DisplayError, DisplayLost, DisplayRefused
 from tilewire.server.x11.inputs import Button, Input, Key, PointerMove, Text
 from tilewire.server.x11.keyboard import Keyboard, Waits
-from tilewire.server.x11.pixels import DEPTHS, ConnectionBroken, Grabber, StaleSize
+from tilewire.server.x11.pixels import DEPTHS, ConnectionBroken, Grabber, StaleSize, open_grabber
 from tilewire.server.x11.regions import clip, coalesce
 from tilewire.server.x11.requests import Box, create_region, fetch_region
+from tilewire.server.x11.sizes import Sizes
 from tilewire.server.x11.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -95,14 +98,23 @@ class ReleaseOrder:
     owner: int
 
 
-Order = CaptureOrder | InjectOrder | ReleaseOrder
+class ResizeOrder:
+    """Give the screen another size."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width = width
+        self.height = height
+        self.refusal: str | None = None
+
+
+Order = CaptureOrder | InjectOrder | ReleaseOrder | ResizeOrder
 
 
 class Listener(Protocol):
     """Who hears from the thread. Called in trio's thread, in the order in which things happened."""
 
-    def opened(self, size: tuple[int, int]) -> None:
-        """Both connections stand."""
+    def opened(self, size: tuple[int, int], largest: tuple[int, int]) -> None:
+        """Both connections stand; the screen is as large as that, and may become as large as this."""
 
     def resized(self, size: tuple[int, int]) -> None:
         """The screen has another size."""
@@ -116,6 +128,15 @@ class Listener(Protocol):
     def failed(self, problem: DisplayError) -> None:
         """The display cannot be used any more."""
 
+    def cursor(self, shape: CursorShape | None) -> None:
+        """The pointer has another shape."""
+
+    def pointed(self, place: Place, news: bool) -> None:
+        """Where the pointer is; whether that is not where it was, or not where input sent it."""
+
+    def rang(self) -> None:
+        """The bell rang, perhaps more than once."""
+
     def ended(self) -> None:
         """The thread is about to be gone."""
 
@@ -128,10 +149,10 @@ class XThread:
         self._listener = listener
         self._token = token
         self._settle_s = settle_s
-        # The bell rings once for whatever stands in the queue; the lock keeps both in step.
+        # The doorbell rings once for whatever stands in the queue; the lock keeps both in step.
         self._orders: list[Order] = []
         self._orders_lock = threading.Lock()
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopping = False
         self._aborted = False
         # Second handles on the connections, for `abort`; the lock keeps it and connecting apart.
@@ -146,6 +167,9 @@ class XThread:
         self._wire: Wire
         self._grabber: Grabber
         self._keyboard: Keyboard
+        self._cursors: Cursors
+        self._bell: Bell
+        self._sizes: Sizes
         self._size = (0, 0)
         self._resized = False
         self._damage = 0
@@ -155,6 +179,8 @@ class XThread:
         self._taken: tuple[CaptureOrder, tuple[Rect, ...]] | None = None
         self._owed: list[Rect] = []
         self._newest_input: int | None = None
+        # Where the batch under way has sent the pointer last.
+        self._sent_to: tuple[int, int] | None = None
         self._buttons: dict[int, set[int]] = {}
         self._typing: deque[InjectOrder | ReleaseOrder] = deque()
         self._running: Waits | None = None
@@ -170,12 +196,12 @@ class XThread:
         """Hand over an order; the listener hears when it is done."""
         with self._orders_lock:
             self._orders.append(order)
-            os.eventfd_write(self._bell, 1)
+            os.eventfd_write(self._doorbell, 1)
 
     def stop(self) -> None:
         """Let go of everything held, disconnect and end; the listener hears of it."""
         self._stopping = True
-        os.eventfd_write(self._bell, 1)
+        os.eventfd_write(self._doorbell, 1)
 
     def abort(self) -> None:
         """Cut both connections: the thread leaves whatever it waits for, and ends."""
@@ -194,7 +220,7 @@ class XThread:
             return
         for tap in self._taps:
             tap.close()
-        os.close(self._bell)
+        os.close(self._doorbell)
 
     # In the thread: its life.
 
@@ -228,8 +254,8 @@ class XThread:
             # mss would not close its connection when it finds out by itself.
             if self._wire.screen.root_depth not in DEPTHS:
                 bits = f"its screen has {self._wire.screen.root_depth} bits a pixel; 24 or 32 are needed"
-                raise DisplayError(f"mss cannot attach to display {self._name}: {bits}")
-            self._grabber = Grabber(self._name, self._tap)
+                raise DisplayError(f"cannot show display {self._name}: {bits}")
+            self._grabber = open_grabber(self._name, self._tap, self._wire)
             try:
                 self._prepare()
                 self._serve()
@@ -254,30 +280,42 @@ class XThread:
         self._damage = wire.create_damage()
         self._size = wire.screen_size()
         self._keyboard = Keyboard(wire, time.monotonic, self._settle_s)
+        self._bell = Bell(wire)
+        self._cursors = Cursors(
+            wire,
+            lambda shape: self._tell(self._listener.cursor, shape),
+            lambda place, news: self._tell(self._listener.pointed, place, news),
+        )
+        self._sizes = Sizes(wire)
         self.waiting_since = None
-        self._tell(self._listener.opened, self._size)
+        self._tell(self._listener.opened, self._size, self._sizes.largest or self._size)
 
     def _serve(self) -> None:
         poll = select.poll()
         poll.register(self._wire.fileno(), select.POLLIN)
-        poll.register(self._bell, select.POLLIN)
+        poll.register(self._doorbell, select.POLLIN)
         while not self._stopping:
+            self._wire.push()
             # An answer that was awaited may have brought reports along; those make no socket readable.
             if not self._wire.has_events:
+                poll.modify(self._wire.fileno(), select.POLLIN | (select.POLLOUT if self._wire.has_unsent else 0))
                 poll.poll(self._timeout_ms())
                 self.wakeups += 1
             with self._orders_lock:
                 orders, self._orders = self._orders, []
                 with suppress(BlockingIOError):
-                    os.eventfd_read(self._bell)
+                    os.eventfd_read(self._doorbell)
             self._read_events()
             for order in orders:
                 if isinstance(order, CaptureOrder):
                     self._capture(order)
+                elif isinstance(order, ResizeOrder):
+                    self._resize(order)
                 else:
                     self._typing.append(order)
                     self._type_on()
             self._type_on()
+            self._catch_up()
         self._let_go()
 
     def _timeout_ms(self) -> int | None:
@@ -291,30 +329,58 @@ class XThread:
         """Take the server's reports.
 
         `subtracted` is the sequence number of a subtraction whose answer was just read.
-
-        The cursor, the selections and the bell will be more branches here, each told to the listener.
         """
+        size: tuple[int, int] | None = None
         for report in self._wire.events():
+            if report.send_event:
+                # Any client may send us a likeness of any report.
+                continue
+            self._cursors.heed(report)
+            self._bell.heed(report)
             if isinstance(report, DamageNotify):
                 # Damage reported before the subtraction has been taken by it.
                 if subtracted is None or (report.sequence_number - subtracted) % 65536 < 32768:
                     self._tell(self._listener.dirty, self._captures)
             elif isinstance(report, event.ConfigureNotify):
                 if report.window == self._wire.root:
-                    self._set_size((report.width, report.height))
+                    # Of several only the last is still true.
+                    size = (report.width, report.height)
             elif isinstance(report, event.MappingNotify):
                 # Request 2 is about the pointer's buttons; the others name keycodes, or modifiers by a count
                 # of 0.
                 if report.request != X.MappingPointer:
                     self._keyboard.mapping_changed(report.first_keycode, report.count)
+        if size is not None:
+            self._set_size(size)
+
+    def _catch_up(self) -> None:
+        """Tell, and where it must be asked ask, what the server's reports were about: once for all of them."""
+        if self._bell.take():
+            self._tell(self._listener.rang)
+        if self._cursors.is_behind:
+            self.waiting_since = time.monotonic()
+            self._cursors.catch_up(self._newest_input or 0)
+            self.waiting_since = None
 
     def _set_size(self, size: tuple[int, int]) -> None:
         if size == self._size:
             return
         self._size = size
         self._resized = True
+        self._cursors.doubt()
         self._tell(self._listener.resized, size)
         self._tell(self._listener.dirty, self._captures)
+
+    def _resize(self, order: ResizeOrder) -> None:
+        self.waiting_since = time.monotonic()
+        try:
+            self._sizes.resize(order.width, order.height)
+        except DisplayRefused as problem:
+            order.refusal = str(problem)
+        self.waiting_since = None
+        # The server has reported the new size before it answered.
+        self._read_events()
+        self._tell(self._listener.answered, order, self._captures)
 
     # Pixels.
 
@@ -328,7 +394,9 @@ class XThread:
             # Subtract first, grab then: what is drawn in between is grabbed now and reported again.
             subtracted = self._wire.subtract_damage(self._damage, self._region)
             self._captures += 1
+            place = self._cursors.ask()
             boxes = fetch_region(self._wire, self._region)
+            self._cursors.learn(place, self._newest_input or 0)
             self._read_events(subtracted)
             whole = order.whole or self._resized
             self._resized = False
@@ -355,7 +423,7 @@ class XThread:
                 whole = True
                 continue
             return Capture(self._size, tuple(damage), tuple(patches), self._newest_input)
-        raise DisplayLost(f"mss cannot read the pixels of display {self._name}")
+        raise DisplayLost(f"nobody can read the pixels of display {self._name}")
 
     def _regrab(self) -> None:
         """Attach mss anew: its shared memory is as large as the screen was when it attached."""
@@ -364,7 +432,7 @@ class XThread:
             for tap in self._taps[1:]:
                 tap.close()
             del self._taps[1:]
-        self._grabber = Grabber(self._name, self._tap)
+        self._grabber = open_grabber(self._name, self._tap, self._wire)
         self._set_size(self._wire.screen_size())
 
     # Input.
@@ -389,9 +457,11 @@ class XThread:
             self._release_all(order.owner)
             self._wire.sync()
         else:
+            self._sent_to = None
             for item in order.inputs:
                 yield from self._put_in(order.owner, item)
-            self._wire.sync()
+            # Its answer also says that the server has carried out everything before it.
+            self._cursors.learn(self._cursors.ask(), order.serial, self._sent_to)
             self._newest_input = order.serial
         # What the input changed at once is known before the input counts as done.
         self._read_events()
@@ -401,6 +471,7 @@ class XThread:
         match item:
             case PointerMove(x, y):
                 self._wire.move_pointer(x, y)
+                self._sent_to = (x, y)
             case Button(number, pressed):
                 self._press_button(owner, number) if pressed else self._release_button(owner, number)
             case Key(keysym, True):

@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, Final
 
 from Xlib import X, error
 from Xlib.display import _BaseDisplay
@@ -34,8 +34,17 @@ _FEEDS = {
 }
 
 
+_NEEDED = ("XFIXES", "XTEST", "DAMAGE")
+_USED = ("XInputExtension", "XKEYBOARD", "RANDR")
+
+
 class Wire(_BaseDisplay):
     """A connection to an X server: DisplayError where there is none, python-xlib's own errors afterwards."""
+
+    # Without parsing: a reply that is longer than any that is of use, and a reply's head.
+    MAX_REPLY_BYTES: Final = 4 << 20
+    _REPLY_HEAD_BYTES: Final = 32
+    _DROP_BYTES: Final = 1 << 16
 
     def __init__(self, name: str, tap: Callable[[int], None]) -> None:
         self._tap = tap
@@ -44,18 +53,19 @@ class Wire(_BaseDisplay):
         self.extension_major_opcodes = {}
         self.error_classes = dict(error.xerror_class)
         self.event_classes = dict(event.event_class)
-        # None registered: resources are plain ids.
-        self.resource_classes = cast("Any", {})
         _find_server(name)
         try:
             super().__init__(name)
             self.set_error_handler(self._note_error)
             self.screen: Any = self.info.roots[self.default_screen]
             self.root: int = self.screen.root
-            self._extension("XFIXES")
-            self._extension("XTEST")
-            first_event = self._extension("DAMAGE")
-            self.add_extension_event(first_event + damage.DamageNotifyCode, damage.DamageNotify)
+            self._first_events: dict[str, int] = {}
+            for name_needed in _NEEDED:
+                if not self._find_extension(name_needed):
+                    raise DisplayError(f"the X server of display {self.display_name} lacks the {name_needed} extension")
+            for name_used in _USED:
+                self._find_extension(name_used)
+            self.expect_event("DAMAGE", damage.DamageNotifyCode, damage.DamageNotify)
             # Both extensions refuse everything else until they were asked for their version.
             xfixes.QueryVersion(display=self, opcode=self.opcode("XFIXES"), major_version=4, minor_version=0)
             damage.QueryVersion(display=self, opcode=self.opcode("DAMAGE"), major_version=1, minor_version=1)
@@ -76,17 +86,31 @@ class Wire(_BaseDisplay):
         self._socket = value
         self._tap(value.fileno())
 
+    def get_resource_class(self, class_name: str, default: object = None) -> Any:
+        """None: resources are plain ids."""
+        return default
+
     def opcode(self, extension: str) -> int:
         """The number by which this server knows an extension."""
         return self.get_extension_major(extension)
 
-    def _extension(self, name: str) -> int:
+    def has(self, extension: str) -> bool:
+        """Whether this server has an extension that not all have."""
+        return extension in self._first_events
+
+    def expect_event(self, extension: str, number: int, kind: type[rq.Event]) -> None:
+        """Read an extension's event of that number as `kind`.
+
+        (python-xlib's table by subtype would fail at a subtype that it lacks, and any client may send us one.)
+        """
+        self.event_classes[self._first_events[extension] + number] = kind
+
+    def _find_extension(self, name: str) -> bool:
         answer = request.QueryExtension(display=self, name=name)
-        if not answer.present:
-            raise DisplayError(f"the X server of display {self.display_name} lacks the {name} extension")
-        self.set_extension_major(name, answer.major_opcode)
-        first_event: int = answer.first_event
-        return first_event
+        if answer.present:
+            self.set_extension_major(name, answer.major_opcode)
+            self._first_events[name] = answer.first_event
+        return bool(answer.present)
 
     def _note_error(self, problem: error.XError, _request: rq.Request | None) -> int:
         kind = (type(problem).__name__, problem.major_opcode)
@@ -94,6 +118,28 @@ class Wire(_BaseDisplay):
             self._seen_errors.add(kind)
             logger.warning("display %s: the X server refused request %d: %s", self.display_name, kind[1], kind[0])
         return 1
+
+    def parse_response(self, request: int) -> bool:
+        """Parse what was received; of a reply that is too long only the head, the rest is not kept.
+
+        A program can make its pointer 32767 pixels wide, and python-xlib would put that picture together in pieces.
+        """
+        answered = super().parse_response(request)
+        if self.recv_packet_len > self.MAX_REPLY_BYTES:
+            self._drop(self.recv_packet_len - len(self.data_recv))
+            self.data_recv = bytes(self.data_recv[: self._REPLY_HEAD_BYTES])
+            self.recv_packet_len = self._REPLY_HEAD_BYTES
+            answered = super().parse_response(request) or answered
+        return answered
+
+    def _drop(self, missing: int) -> None:
+        buffer = bytearray(self._DROP_BYTES)
+        while missing:
+            count = self._socket.recv_into(buffer, min(missing, len(buffer)))
+            if not count:
+                self.close_internal("server")
+                self.check_for_error()
+            missing -= count
 
     # Questions: one round trip each.
 
@@ -126,6 +172,10 @@ class Wire(_BaseDisplay):
     def watch_root(self) -> None:
         """Report changes of the root window's size."""
         request.ChangeWindowAttributes(display=self, window=self.root, event_mask=X.StructureNotifyMask)
+
+    def select_cursor_shapes(self, mask: int) -> None:
+        """Report changes of the pointer's shape."""
+        xfixes.SelectCursorInput(display=self, opcode=self.opcode("XFIXES"), window=self.root, mask=mask)
 
     def create_damage(self) -> int:
         """Report once whenever the screen turns dirty; returns the damage's resource id."""
@@ -168,6 +218,16 @@ class Wire(_BaseDisplay):
             x=x,
             y=y,
         )
+
+    def push(self) -> None:
+        """Send what is queued, as far as the server takes it now."""
+        if self.request_queue or self.data_send:
+            self.flush()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether the server has not taken all that was sent."""
+        return bool(self.data_send)
 
     def events(self) -> Iterator[rq.Event]:
         """What the server has reported, without waiting for more."""

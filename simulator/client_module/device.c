@@ -38,3 +38,7 @@ size_t tilewire_cache_size(unsigned slots, uint32_t slot_bytes) {
 size_t tilewire_jpeg_size(size_t receive_size) {
     return TW_JPEG_SIZE(receive_size);
 }
+
+size_t tilewire_cursor_size(unsigned max_side, unsigned stored) {
+    return TW_CURSOR_SIZE(max_side, stored);
+}

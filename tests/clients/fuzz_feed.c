@@ -22,11 +22,11 @@
         } \
     } while (0)
 
-enum { WIDTH = 37, HEIGHT = 21, PADDING = 8, SENTINEL = 0xA5, SLOTS = 5, SLOT_BYTES = 300 };
+enum { WIDTH = 37, HEIGHT = 21, PADDING = 8, SENTINEL = 0xA5, SLOTS = 5, SLOT_BYTES = 300, CURSOR = 12 };
 
 typedef struct device {
     tw_client *client;
-    uint8_t *block, *pixels, *receive, *cache, *jpeg_stream, *jpeg_picture;
+    uint8_t *block, *pixels, *receive, *cache, *cursor, *jpeg_stream, *jpeg_picture;
     uint8_t picture[(WIDTH * 4 + PADDING) * HEIGHT]; /* in strip mode: what the panel shows */
     size_t stride, pixels_size;
     unsigned width, height, stored, hold;
@@ -115,8 +115,32 @@ static void on_resize(void *user, unsigned width, unsigned height) {
     tw_client_surface(seen->client, seen->pixels, seen->pixels_size, seen->stride);
 }
 
+/* The pointer moves wherever the server rings. */
 static void on_bell(void *user) {
-    note((device *)user, 7);
+    device *seen = (device *)user;
+    size_t waiting;
+    note(seen, 7);
+    (void)tw_client_output(seen->client, &waiting);
+    tw_client_sent(seen->client, waiting); /* so that it goes in, however the bytes were split */
+    if (seen->events % 3 != 0) {
+        CHECK(tw_client_pointer(
+                  seen->client, seen->events % seen->width, seen->events / 64 % seen->height, 0, NULL)
+              == TW_OK);
+    }
+}
+
+static void on_cursor_shape(
+    void *user, unsigned width, unsigned height, unsigned hot_x, unsigned hot_y, const uint8_t *pixels) {
+    CHECK(width <= CURSOR && height <= CURSOR && (width == 0) == (height == 0) && (pixels == NULL) == !width);
+    CHECK((hot_x < width && hot_y < height) || (width | hot_x | hot_y) == 0);
+    note((device *)user, width << 16 | height << 8 | hot_y);
+    note_bytes((device *)user, pixels, (size_t)4 * width * height);
+}
+
+static void on_cursor_position(void *user, unsigned x, unsigned y) {
+    device *seen = (device *)user;
+    CHECK(x < seen->width && y < seen->height);
+    note(seen, x << 12 | y);
 }
 
 static void on_input_echo(void *user, uint32_t input) {
@@ -137,8 +161,11 @@ static void on_explanation(void *user, const tw_explanation *explanation) {
 }
 
 static const tw_callbacks callbacks = {on_welcome, on_draw, on_present, on_words, on_words, on_setting,
-    on_view_state, on_control_state, on_resize, on_bell, on_input_echo, on_clipboard, on_pong,
-    on_explanation};
+    on_view_state, on_control_state, on_resize, on_bell, on_input_echo, on_clipboard, on_pong, on_explanation,
+    NULL, NULL};
+static const tw_callbacks overlay_callbacks = {on_welcome, on_draw, on_present, on_words, on_words,
+    on_setting, on_view_state, on_control_state, on_resize, on_bell, on_input_echo, on_clipboard, on_pong,
+    on_explanation, on_cursor_shape, on_cursor_position};
 
 static void *exactly(size_t size);
 
@@ -204,7 +231,7 @@ static void start(device *seen, unsigned set_up) {
     config.jpeg = on_jpeg;
     config.jpeg_stream_size = TW_JPEG_SIZE(config.receive_size);
     config.jpeg_stream = seen->jpeg_stream = (uint8_t *)exactly(config.jpeg_stream_size);
-    config.callbacks = &callbacks;
+    config.callbacks = set_up & 16 ? &overlay_callbacks : &callbacks;
     config.user = seen;
     seen->strips = (set_up & 16) != 0;
     seen->hold = set_up >> 7;
@@ -225,6 +252,10 @@ static void start(device *seen, unsigned set_up) {
         config.cache_size = TW_CACHE_SIZE(SLOTS, SLOT_BYTES);
         config.cache = seen->cache = (uint8_t *)exactly(config.cache_size);
     }
+    config.cursor = TW_CURSOR_LOCAL;
+    config.cursor_max_side = CURSOR;
+    config.cursor_memory_size = TW_CURSOR_SIZE(CURSOR, seen->strips ? 0 : seen->stored);
+    config.cursor_memory = seen->cursor = (uint8_t *)exactly(config.cursor_memory_size);
     seen->block = (uint8_t *)exactly(tw_client_size(&config));
     CHECK(tw_client_init(&seen->client, &config, seen->block, tw_client_size(&config)) == TW_OK);
 }
@@ -234,8 +265,23 @@ static void stop(device *seen) {
     free(seen->pixels);
     free(seen->receive);
     free(seen->cache);
+    free(seen->cursor);
     free(seen->jpeg_stream);
     free(seen->jpeg_picture);
+}
+
+/* What is drawn lies on the panel, and has pixels under it; nothing is left of it when all is over. */
+static void check_cursor(const device *seen) {
+    unsigned x, y, width, height;
+    const uint8_t *under = (const uint8_t *)tw_client_under(seen->client, &x, &y, &width, &height);
+    const size_t size = (size_t)width * height * seen->stored;
+    CHECK((under != NULL) == (width != 0));
+    if (under != NULL) {
+        CHECK(x + width <= seen->width && y + height <= seen->height);
+        CHECK(under >= seen->cursor
+              && under + size <= seen->cursor + TW_CURSOR_SIZE(CURSOR, (size_t)seen->stored));
+        CHECK(tw_client_phase(seen->client) == TW_OPEN);
+    }
 }
 
 /* Gives the client a piece in memory of its own, and waits for whatever it holds. */
@@ -259,6 +305,7 @@ static tw_status feed(device *seen, const uint8_t *data, size_t length) {
     (void)tw_client_output(seen->client, &waiting);
     tw_client_sent(seen->client, waiting > 3 ? waiting - 3 : waiting);
     free(piece);
+    check_cursor(seen);
     return status;
 }
 
@@ -266,6 +313,7 @@ static tw_status run(device *seen, unsigned set_up, unsigned split, const uint8_
     uint8_t greeting[sizeof handshake];
     tw_status status = TW_OK;
     uint32_t input;
+    tw_resume resume;
     start(seen, set_up);
     if (set_up & 32) {
         memcpy(greeting, handshake, sizeof greeting);
@@ -286,7 +334,10 @@ static tw_status run(device *seen, unsigned set_up, unsigned split, const uint8_
         status = feed(seen, data + at, length);
         at += length;
     }
-    return tw_client_end(seen->client);
+    status = tw_client_end(seen->client);
+    tw_client_resume(seen->client, &resume);
+    check_cursor(seen);
+    return status;
 }
 
 static void check_padding(const device *seen) {

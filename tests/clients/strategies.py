@@ -91,6 +91,22 @@ def updates(draw: st.DrawFn, pixel_format: PixelFormat, *, copy: bool = True) ->
     return out
 
 
+@st.composite
+def cursor_parts(draw: st.DrawFn) -> Message:
+    """A part of a shape that may or may not be due; few sizes, so that parts follow each other now and then."""
+    width, height = draw(st.sampled_from([(2, 3), (2, 3), (5, 1), (12, 12), (13, 2)]))
+    row = draw(st.integers(0, height - 1))
+    rows = draw(st.integers(1, height - row))
+    return m.CursorShape(
+        width=width,
+        height=height,
+        hot_x=draw(st.integers(0, width - 1)),
+        hot_y=height - 1,
+        row=row,
+        pixels=(bytes(range(200)) * 4)[: 4 * width * rows],
+    )
+
+
 texts = st.text(st.characters(codec="utf-8"), max_size=40)
 u32 = st.integers(0, 2**32 - 1)
 sizes = st.builds(m.Size, width=st.integers(1, 4096), height=st.integers(1, 4096))
@@ -134,7 +150,8 @@ oddities: st.SearchStrategy[Message] = st.one_of(
         ).map(tuple),
     ),
     st.builds(m.Clipboard, total=st.integers(0, 6), offset=st.integers(0, 4), data=st.binary(max_size=4)),
-    st.builds(m.CursorPosition, position=st.builds(Point, st.integers(0, 50), st.integers(0, 50))),
+    st.builds(m.CursorPosition, position=st.builds(Point, st.integers(0, 50), st.integers(0, 30))),
+    cursor_parts(),
     st.builds(m.CacheStore, slot=st.integers(0, 4) | st.integers(0, 8191), rect=rects()),
     st.builds(m.CacheDraw, slot=st.integers(0, 4) | st.integers(0, 8191), position=st.just(Point(0, 0))),
     st.builds(m.CacheDraw, slot=st.integers(0, 1), position=st.builds(Point, st.integers(0, 50), st.integers(0, 30))),

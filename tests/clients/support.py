@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tilewire.protocol import (
     AuthMethod,
@@ -13,6 +14,7 @@ from tilewire.protocol import (
     Event,
     Need,
     PixelFormat,
+    Point,
     Rect,
     RemoteProtocolError,
     Sender,
@@ -95,14 +97,19 @@ def connect(client: c.Client, capabilities: int | None = None) -> Server:
 class Oracle:
     """The Python connection in the client's role, with the reference decoder: what the C client has to agree with."""
 
-    def __init__(self, hello: m.Hello) -> None:
+    def __init__(self, hello: m.Hello, *, overlay: bool = False) -> None:
         self.connection = Connection(role=Sender.CLIENT)
+        self.overlay = overlay
+        """The device tells of its cursor instead of drawing it."""
+        self._rows = b""
+        self._place: Point | None = None
         self.connection.send(hello)
         self.framebuffer = Framebuffer.of(hello)
         self.events: list[c.Event] = []
         self.code: Code | None = None
         self.truncated = False
         self._begun = m.Begin(update=1, input=0)
+        self._shown = False
 
     def feed(self, data: bytes) -> None:
         if data:
@@ -112,6 +119,7 @@ class Oracle:
                 self._take(event)
         except RemoteProtocolError as error:
             self.code = error.code
+            self.leave()
 
     def end(self) -> None:
         """The stream ends; an error now says that it did inside something."""
@@ -121,17 +129,44 @@ class Oracle:
                 assert isinstance(self.connection.next_event(), EndOfStream)
             except RemoteProtocolError:
                 self.truncated = True
+            self.leave()
+
+    def leave(self) -> None:
+        """The connection is over: so is the cursor."""
+        if self._shown:
+            self.events.append(NO_CURSOR)
+            self._shown = False
 
     def _take(self, event: Event) -> None:
         if isinstance(event, m.Begin):
             self._begun = event
         elif isinstance(event, m.End):
             self.events.append(c.Presented(self._begun.update, self._begun.input))
+        elif isinstance(event, m.CursorShape | m.CursorPosition):
+            self._take_cursor(event)
         elif isinstance(event, Message) and event.drawing:
             self.framebuffer.apply(event)
         elif isinstance(event, Message) and not isinstance(event, m.Ping | m.Proof):
+            if isinstance(event, m.Goodbye):
+                self.leave()
             self.framebuffer.apply(event)
             self.events.append(event)
+
+    def _take_cursor(self, event: m.CursorShape | m.CursorPosition) -> None:
+        """A shape is reported whole, a place where it is another one."""
+        if not self.overlay:
+            return
+        if isinstance(event, m.CursorShape):
+            self._rows = (self._rows if event.row else b"") + event.pixels
+            if len(self._rows) == 4 * event.width * event.height:
+                self.events.append(replace(event, row=0, pixels=self._rows))
+                self._shown = event.width != 0
+        elif event.position != self._place:
+            self._place = event.position
+            self.events.append(event)
+
+
+NO_CURSOR = m.CursorShape(width=0, height=0, hot_x=0, hot_y=0, row=0, pixels=b"")
 
 
 def pack(value: int, pixel_format: PixelFormat) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tilewire.protocol import AuthMethod, Capability, Code, PixelFormat, Point, Rect
+from tilewire.protocol import AuthMethod, Capability, Code, CursorMode, PixelFormat, Point, Rect
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import MAGIC
 from tilewire.protocol.wire import MESSAGES, Message, Sender, encode_varint, frame
@@ -23,7 +23,7 @@ def compare(client: c.Client, data: bytes, cuts: Sequence[int] = ()) -> Oracle:
     server = Server()
     server.receive(client.output())
     assert server.connection.hello is not None
-    oracle = Oracle(server.connection.hello)
+    oracle = Oracle(server.connection.hello, overlay=client.config.overlay)
     oracle.feed(data)
     oracle.end()
     for piece in pieces(data, cuts):
@@ -79,6 +79,12 @@ def streams(draw: st.DrawFn, pixel_format: PixelFormat, framebuffer: bool) -> by
     return bytes(data)
 
 
+def cursor_of(kind: str, framebuffer: bool) -> dict[str, object]:
+    if kind == "none" or (kind == "drawn" and not framebuffer):
+        return {}
+    return {"cursor": CursorMode.LOCAL, "cursor_side": 12, "overlay": kind == "overlay"}
+
+
 @settings(max_examples=600, deadline=None)
 @given(data=st.data(), cuts=splits)
 def test_any_conversation(data: st.DataObject, cuts: list[int]) -> None:
@@ -95,6 +101,7 @@ def test_any_conversation(data: st.DataObject, cuts: list[int]) -> None:
         cache_slots=data.draw(st.sampled_from([0, 1, 4])) if framebuffer else 0,
         cache_slot_bytes=data.draw(st.sampled_from([1, 100, 4096])),
         hold=data.draw(st.booleans()),
+        **cursor_of(data.draw(st.sampled_from(["none", "drawn", "overlay"])), framebuffer),
     )
     compare(c.Client(device), stream, cuts)
 
@@ -107,7 +114,10 @@ def test_any_body(type_: int, body: bytes, inside: bool) -> None:
     begin = m.Begin(update=1, input=0).encode() if inside else b""
     stream = handshake(int(ALL | Capability.COPY)) + begin + frame(type_, body)
     compare(c.Client(config(capabilities=ALL)), stream)
-    compare(c.Client(config(capabilities=ALL, model_kib=16, cache_slots=100, cache_slot_bytes=400)), stream)
+    everything = config(
+        capabilities=ALL, model_kib=16, cache_slots=100, cache_slot_bytes=400, **cursor_of("drawn", framebuffer=True)
+    )
+    compare(c.Client(everything), stream)
 
 
 @settings(max_examples=300, deadline=None)

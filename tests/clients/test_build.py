@@ -29,12 +29,12 @@ def compiler(name: str) -> str:
     return name
 
 
-def run_sanitized(folder: Path, program: str) -> None:
+def run_sanitized(folder: Path, program: str, *switches: str) -> None:
     """Build a C program with the core under ASan and UBSan, and run it: it returns 0."""
     source, made = folder / "program.c", folder / "program"
     source.write_text(program)
     flags = ("-std=c99", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    run(compiler("clang"), *flags, *INCLUDES, source, *SOURCES, "-o", made)
+    run(compiler("clang"), *flags, *switches, *INCLUDES, source, *SOURCES, "-o", made)
     run(made)
 
 
@@ -79,6 +79,7 @@ SWITCHES = (
     "CODEC",
     "CACHE",
     "JPEG_HOOK",
+    "CURSOR",
 )
 
 

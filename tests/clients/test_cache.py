@@ -123,10 +123,10 @@ PROGRAM = """
 #define SLOT_BYTES 32
 static unsigned char memory[TW_CLIENT_SIZE(0, 0)], receive[1024], cache[TW_CACHE_SIZE(SLOTS, SLOT_BYTES) + 1];
 static unsigned short framebuffer[32 * 8];
-static const unsigned char token[TW_TOKEN_SIZE] = {1};
 
-static tw_status start(tw_client **client, int resume, size_t size) {
+static tw_status start(tw_client **client, unsigned slots, size_t size) {
     tw_client_config config;
+    const tw_resume resume = {.valid = 1, .cache_slots = slots, .cache_slot_bytes = SLOT_BYTES};
     memset(&config, 0, sizeof config);
     config.device_id = "x";
     config.width = 32, config.height = 8;
@@ -135,7 +135,7 @@ static tw_status start(tw_client **client, int resume, size_t size) {
     config.receive = receive, config.receive_size = sizeof receive;
     config.cache = cache + 1, config.cache_size = size; /* any alignment will do */
     config.cache_slots = SLOTS, config.cache_slot_bytes = SLOT_BYTES;
-    config.resume_token = resume ? token : NULL;
+    config.resume = slots != 0 ? &resume : NULL;
     return tw_client_init(client, &config, memory, sizeof memory);
 }
 
@@ -163,15 +163,20 @@ int main(void) {
     if (feed(client, store, sizeof store) != TW_OK) return 9;
     /* Resumed: the slot is as it was left. */
     memset(framebuffer, 0, sizeof framebuffer);
-    if (start(&client, 1, all) != TW_OK || greet(client, TW_RESUMED_RESUMED) != TW_OK) return 3;
+    if (start(&client, SLOTS, all) != TW_OK || greet(client, TW_RESUMED_RESUMED) != TW_OK) return 3;
     if (feed(client, draw, sizeof draw) != TW_OK || framebuffer[3] != 0x1234 || framebuffer[4] != 0) return 4;
-    /* Not resumed, or without being asked: all are empty. */
-    if (start(&client, 1, all) != TW_OK || greet(client, TW_RESUMED_UNKNOWN_TOKEN) != TW_OK) return 5;
+    /* A cache of another size before: its slots were others. */
+    if (start(&client, SLOTS + 1, all) != TW_OK || greet(client, TW_RESUMED_RESUMED) != TW_OK) return 10;
+    if (feed(client, draw, sizeof draw) != TW_CODE_BAD_VALUE) return 11;
+    /* Not resumed: all are empty. */
+    if (start(&client, 0, all) != TW_OK || greet(client, 0) != TW_OK) return 12;
+    if (feed(client, store, sizeof store) != TW_OK) return 13;
+    if (start(&client, SLOTS, all) != TW_OK || greet(client, TW_RESUMED_UNKNOWN_TOKEN) != TW_OK) return 5;
     if (feed(client, draw, sizeof draw) != TW_CODE_BAD_VALUE) return 6;
     /* Resumed on memory that somebody else wrote: nothing beyond a slot is read. */
     for (unsigned filler = 1; filler < 256; filler++) {
         memset(cache + 1, (int)filler, all);
-        if (start(&client, 1, all) != TW_OK || greet(client, TW_RESUMED_RESUMED) != TW_OK) return 7;
+        if (start(&client, SLOTS, all) != TW_OK || greet(client, TW_RESUMED_RESUMED) != TW_OK) return 7;
         if (feed(client, draw, sizeof draw) != TW_CODE_BAD_VALUE) return 8;
     }
     return 0;

@@ -14,6 +14,7 @@ from tilewire.protocol import messages as m
 from tilewire.server.codec import TileCodec, Variant
 
 from tests import vectors
+from tests.clients.cursors import arrow, at
 from tests.clients.pictures import KINDS, picture, surface
 from tests.clients.test_build import INCLUDES, SOURCES, THREADX, compiler, run
 from tests.clients.test_jpeg import jpeg_file, message, photograph
@@ -59,7 +60,7 @@ def payloads(pixel_format: PixelFormat, kib: int, rect: Rect, number: int) -> li
 
 
 def updates() -> Iterable[bytes]:
-    """What fuzz_feed.c is to find in an open session: the codec, the cache and JPEG."""
+    """What fuzz_feed.c is to find in an open session: the codec, the cache, JPEG, and a cursor over it all."""
     for number, pixel_format in enumerate(FORMATS):
         rect = Rect(0, 0, 20 + number, 12)
         for set_up in (GREETED, GREETED | 8, GREETED | 16, GREETED | 16 | 128):
@@ -74,7 +75,10 @@ def updates() -> Iterable[bytes]:
             for sampling in (number, number | 16):
                 file = jpeg_file(photograph(*((11, 6) if sampling & 16 else (21, 12))), 50, number)
                 operations.append(message(Rect(2, 3, 21, 12), 50, sampling, file))
-            yield bytes((set_up | number, 7)) + b"".join(x.encode() for x in (*operations, m.End()))
+            shapes = [*arrow().parts([3]), at(28, 13), m.Bell()], [m.Bell(), *arrow(12, 12).parts([5])]
+            moved = [*shapes[0], *operations, *shapes[1], m.End(), at(0, 0), *arrow(12, 1, 11, 0).parts(), m.Bell()]
+            for messages in ([*operations, m.End()], moved):
+                yield bytes((set_up | number, 7)) + b"".join(x.encode() for x in messages)
 
 
 def greeted(vector: vectors.Vector, number: int) -> bytes:

@@ -61,8 +61,7 @@ def test_hello_says_what_the_device_is() -> None:
             url="http://x/",
             density=96,
             cursor=CursorMode.IN_PICTURE,
-            resume_token=bytes(range(16)),
-            resume_update=7,
+            resume=c.Resume(token=bytes(range(16)), update=7),
             max_rect_width=20,
             max_rect_area=300,
         )
@@ -94,8 +93,21 @@ def test_hello_of_the_standard_panels(panel: object) -> None:
     assert hello.model_kib == panel.model_kib
     assert (hello.cache is not None) is panel.readable
     assert hello.jpeg is not None
-    # No local cursor yet; deflate is for interpreters.
+    # No cursor unless it is asked for; deflate is for interpreters.
     assert (hello.cursor, hello.deflate_bits) == (None, 0)
+
+
+@pytest.mark.parametrize("panel", PANELS.values(), ids=list(PANELS))
+@pytest.mark.parametrize("overlay", [False, True])
+def test_the_cursor_of_the_standard_panels(panel: object, overlay: bool) -> None:
+    assert isinstance(panel, type(PANELS["mcu"]))
+    hello = hello_of(c.ClientConfig.for_panel(panel, cursor=CursorMode.LOCAL, overlay=overlay))
+    if panel.cursor_side == 0:
+        assert hello.cursor is None
+    elif panel.readable or overlay:
+        assert hello.cursor == m.CursorOffer(mode=CursorMode.LOCAL, max_side=panel.cursor_side)
+    else:
+        assert hello.cursor == m.CursorOffer(mode=CursorMode.IN_PICTURE, max_side=0)
 
 
 def test_limits_are_at_least_what_the_wire_knows() -> None:
@@ -132,7 +144,11 @@ def test_a_device_with_a_key_offers_nothing_but_the_proof() -> None:
         ({"padding": 1}, Code.ARGUMENT),
         ({"capabilities": Capability.COPY}, Code.ARGUMENT),
         ({"capabilities": 1 << 8}, Code.ARGUMENT),
-        ({"cursor": CursorMode.LOCAL}, Code.UNSUPPORTED),
+        ({"cursor": 3}, Code.ARGUMENT),
+        ({"cursor": CursorMode.LOCAL, "cursor_side": 0}, Code.ARGUMENT),
+        ({"cursor": CursorMode.LOCAL, "cursor_side": 65}, Code.ARGUMENT),
+        ({"cursor": CursorMode.LOCAL, "cursor_side": 32, "framebuffer": False}, Code.ARGUMENT),
+        ({"cursor": CursorMode.LOCAL, "cursor_side": 32, "readable": False}, Code.ARGUMENT),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -156,7 +172,7 @@ def test_the_largest_hello_that_fits() -> None:
 
 
 def test_welcome_names_the_session() -> None:
-    client = c.Client(config(resume_token=bytes(16), resume_update=3))
+    client = c.Client(config(resume=c.Resume(token=bytes(16), update=3)))
     server = Server()
     server.receive(client.output())
     answer = replace(
@@ -220,6 +236,23 @@ def test_the_panel_changes_its_size(framebuffer: bool) -> None:
     assert client.framebuffer == b"\x12\x34" * 5000
 
 
+@pytest.mark.parametrize("framebuffer", [False, True])
+@pytest.mark.parametrize(
+    ("width", "height", "fits"),
+    [(40, 24, True), (39, 1, True), (41, 24, False), (4096, 1, False), (1, 4096, None)],
+)
+def test_a_size_that_the_panel_cannot_hold_is_refused(
+    framebuffer: bool, width: int, height: int, fits: bool | None
+) -> None:
+    client, server = open_client(framebuffer=framebuffer, fixed=True, strip_rows=1)
+    client.feed(server.send(m.Resize(width=width, height=height)))
+    if fits is None:
+        fits = not framebuffer
+    assert client.error is (None if fits else Code.BAD_VALUE)
+    goodbye = [] if fits else [m.Goodbye(code=Code.BAD_VALUE, text=Code.BAD_VALUE.text)]
+    assert server.receive(client.output()) == goodbye
+
+
 # Input.
 
 
@@ -260,6 +293,7 @@ def test_wishes() -> None:
     client.pause(True)
     client.pause(False)
     client.refresh()
+    client.resize_session(4096, 1024)
     client.clipboard(3, 0, b"ab")
     client.clipboard(3, 2, b"c")
     client.clipboard(0, 0, b"")
@@ -271,6 +305,7 @@ def test_wishes() -> None:
         m.Pause(paused=1),
         m.Pause(paused=0),
         m.Refresh(),
+        m.ResizeSession(width=4096, height=1024),
         m.Clipboard(total=3, offset=0, data=b"ab"),
         m.Clipboard(total=3, offset=2, data=b"c"),
         m.Clipboard(total=0, offset=0, data=b""),
@@ -305,6 +340,11 @@ def finger(n: int) -> m.Finger:
         ("view", (0, 4, True, 0, 0)),
         ("view", (0, 0, True, 4096, 0)),
         ("control", (3, 0)),
+        ("resize", (0, 1)),
+        ("resize", (1, 4097)),
+        ("resize_session", (1, 0)),
+        ("resize_session", (4097, 1)),
+        ("resize_session", (4096, 1025)),
         ("clipboard", (3, 1, b"a")),
         ("clipboard", (3, 0, b"")),
         ("clipboard", (3, 0, b"abcd")),
@@ -339,7 +379,12 @@ def test_no_input_before_welcome() -> None:
 def test_what_is_not_in_force_is_not_sent() -> None:
     client = c.Client(config(capabilities=ALL))
     connect(client, capabilities=0)
-    for name, arguments in (("resize", (3, 3)), ("clipboard", (0, 0, b""))):
+    for name, arguments in (
+        ("resize", (3, 3)),
+        ("clipboard", (0, 0, b"")),
+        ("touch", ([finger(1)],)),
+        ("touch", ([],)),
+    ):
         with pytest.raises(c.ClientError) as caught:
             getattr(client, name)(*arguments)
         assert caught.value.code is Code.NOT_OFFERED
@@ -488,6 +533,9 @@ def test_closing_says_goodbye_once_and_takes_nothing_more() -> None:
     assert client.events == []
     assert client.error is None
     assert client.phase is c.Phase.CLOSED
+    with pytest.raises(c.ClientError) as caught:
+        client.resize_session(3, 3)
+    assert caught.value.code is Code.CLOSED
     with pytest.raises(c.ClientError) as caught:
         client.pointer(0, 0)
     assert caught.value.code is Code.CLOSED

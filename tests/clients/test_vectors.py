@@ -1,6 +1,6 @@
 """The golden vectors on the C client: the server's side of every exchange, and every tile.
 
-What the client does not offer (deflate, a local cursor) it has to refuse, in whichever vector it comes.
+What the client does not offer (deflate) it has to refuse, in whichever vector it comes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tilewire.protocol import AuthMethod, Capability, Code, PixelFormat, Rect, Sender
+from tilewire.protocol import AuthMethod, Capability, Code, CursorMode, PixelFormat, Rect, Sender
 from tilewire.protocol import messages as m
 from tilewire.protocol.rules import RESET
 from tilewire.protocol.vectors_encoded import JPEG_TOLERANCE
@@ -24,8 +24,8 @@ from tests.clients.support import connect
 NUMBERED = {"POINTER", "TOUCH", "WHEEL", "KEY", "TEXT_INPUT"}
 MAX_NUMBER = 200
 """The client numbers its inputs itself, one after the other: larger numbers are not reached here."""
-ABSENT = {m.Deflate.type, m.CursorShape.type, m.CursorPosition.type}
-"""Never offered: refused with NOT_OFFERED, or for what is wrong in them."""
+ABSENT = {m.Deflate.type}
+"""Never offered: refused with NOT_OFFERED, or for what is wrong in it."""
 UNNOTICED = {f"{file}/{name}" for file in ("jpeg", "bad") for name in ("byte-after", "run-beyond-63")}
 """What libjpeg lets pass."""
 UNREACHABLE = {
@@ -40,6 +40,7 @@ def device_of(vector: v.Vector) -> c.ClientConfig:
     capabilities = int(hello["capabilities"], 16)
     cache = hello.get("cache", {"slots": 0, "slot_bytes": 0})
     jpeg = hello.get("jpeg", {"subsamplings": 0})
+    cursor = hello.get("cursor", {"mode": 0, "max_side": 0})
     return c.ClientConfig(
         **hello["panel"],
         pixel_format=PixelFormat(hello["pixel_format"]),
@@ -58,7 +59,10 @@ def device_of(vector: v.Vector) -> c.ClientConfig:
         cache_slot_bytes=cache["slot_bytes"],
         jpeg=bool(jpeg["subsamplings"]),
         jpeg_subsamplings=jpeg["subsamplings"],
-        resume_token=bytes.fromhex(hello["resume"]["token"]) if "resume" in hello else None,
+        resume=c.Resume(token=bytes.fromhex(hello["resume"]["token"])) if "resume" in hello else None,
+        cursor=CursorMode(cursor["mode"]),
+        cursor_side=cursor["max_side"],
+        overlay=not capabilities & Capability.COPY,
         hold=False,
     )
 

@@ -157,6 +157,7 @@ def examples(offer: m.Hello) -> dict[type[Message], Message]:
         m.Control(action=0),
         m.Pause(paused=1),
         m.Refresh(),
+        m.ResizeSession(width=16, height=8),
         m.Begin(update=2, input=0),
         m.End(),
         m.Fill(rect=RECT, pixel=b"ab"),

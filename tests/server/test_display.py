@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import signal
-import subprocess
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from mss.exception import ScreenShotError
-from trio.testing import wait_all_tasks_blocked
 from Xlib import X
 
 from tilewire.protocol.geometry import Rect
@@ -29,9 +25,9 @@ from tilewire.server.display import (
     PointerMove,
     open_display,
 )
-from tilewire.server.x11.process import start_child
 from tilewire.server.xvfb import XvfbServer, start_xvfb
 
+from tests.server.displays import bare_xvfb, nothing_is_left, settled, would_wait
 from tests.server.xclient import Picture, key_reader, painter, picture_of
 
 WIDTH, HEIGHT = 320, 200
@@ -43,54 +39,13 @@ PAINT_LIMIT_S = 60
 SHIFT_L, LETTER_A = 0xFFE1, 0x61
 
 
-@pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    """No test leaves a display's thread, a file descriptor, or a process of its own."""
-    descriptors = _descriptors()
-    yield
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("display")] == []
-    assert _descriptors() - descriptors == set()
-
-
-def _descriptors() -> set[str]:
-    found = set()
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            found.add(f"{entry.name} {entry.readlink()}")
-        except FileNotFoundError:
-            # The listing's own.
-            continue
-    return found
+_nothing_is_left = pytest.fixture(autouse=True)(nothing_is_left)
 
 
 @pytest.fixture
 async def xvfb() -> AsyncIterator[XvfbServer]:
     async with start_xvfb(WIDTH, HEIGHT) as server:
         yield server
-
-
-@asynccontextmanager
-async def settled(name: str, stall_limit_s: float = 10.0) -> AsyncIterator[Display]:
-    """A display that has no damage."""
-    async with open_display(name, stall_limit_s=stall_limit_s) as display:
-        await display.capture_all()
-        yield display
-
-
-async def would_wait(wait: Callable[[], Awaitable[object]]) -> bool:
-    """Whether something does not return while nothing else happens."""
-    returned = False
-
-    async def try_it() -> None:
-        nonlocal returned
-        await wait()
-        returned = True
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(try_it)
-        await wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-    return not returned
 
 
 def stop(server: XvfbServer) -> None:
@@ -411,25 +366,48 @@ async def test_a_refusal_is_a_sentence(xvfb: XvfbServer, monkeypatch: pytest.Mon
         await _open_and_close(xvfb.display_name)
 
 
-async def test_a_screen_that_mss_cannot_read_is_a_sentence() -> None:
-    async with _bare_xvfb("-screen", "0", "320x200x16") as name:
-        problem = f"^mss cannot attach to display {name}: its screen has 16 bits a pixel; 24 or 32 are needed$"
+async def test_a_screen_that_cannot_be_read_is_a_sentence() -> None:
+    async with bare_xvfb("-screen", "0", "320x200x16") as name:
+        problem = f"^cannot show display {name}: its screen has 16 bits a pixel; 24 or 32 are needed$"
         with pytest.raises(DisplayError, match=problem):
             await _open_and_close(name)
 
 
-async def test_libraries_that_mss_misses_are_a_sentence(xvfb: XvfbServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_library(**_options: object) -> None:
-        raise ScreenShotError("Library libxcb-shm.so not found")
+async def test_without_mss_pixels_come_all_the_same(
+    xvfb: XvfbServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As on a TigerVNC server, or where libraries are missing.
+    def unable(**_options: object) -> None:
+        raise ScreenShotError("drawable's visual not found in screen's supported visuals")
 
-    monkeypatch.setattr("mss.MSS", without_library)
-    problem = f"^mss cannot attach to display {xvfb.display_name}: Library libxcb-shm.so not found$"
-    with pytest.raises(DisplayError, match=problem):
-        await _open_and_close(xvfb.display_name)
+    with painter(xvfb.display_name) as client:
+        for x in range(WIDTH):
+            client.fill(Rect(x, 0, 1, HEIGHT), x * 0x030507, wait=False)
+        client.fill(Rect(7, 8, 9, 10), 0xABCDEF)
+        async with settled(xvfb.display_name) as display:
+            expected = picture_of(await display.capture_all())
+        monkeypatch.setattr("mss.MSS", unable)
+        # Several questions a picture.
+        monkeypatch.setattr("tilewire.server.x11.pixels._BAND_BYTES", 10_000)
+        async with settled(xvfb.display_name) as display:
+            assert picture_of(await display.capture_all()) == expected
+            client.fill(Rect(70, 80, 9, 10), 0x123456)
+            await display.wait_damage()
+            capture = await display.capture()
+            assert capture.damage == (Rect(70, 80, 9, 10),)
+            assert bytes(capture.patches[0].pixels) == b"\x56\x34\x12\x00" * 90
+            for size in ((100, 50), (WIDTH, HEIGHT)):
+                await display.resize(*size)
+                assert (await display.capture()).damage == (Rect(0, 0, *size),)
+            kill(xvfb)
+            with pytest.raises(DisplayLost, match=r"ended the connection$"):
+                await display.capture_all()
+    reason = "drawable's visual not found in screen's supported visuals; its pixels are read without shared memory"
+    assert caplog.messages == [f"mss cannot attach to display {xvfb.display_name}: {reason}"]
 
 
 async def test_without_shared_memory_pixels_come_all_the_same() -> None:
-    async with _bare_xvfb("-screen", "0", "320x200x24", "-extension", "MIT-SHM") as name:
+    async with bare_xvfb("-screen", "0", "320x200x24", "-extension", "MIT-SHM") as name:
         with painter(name) as client:
             async with settled(name) as display:
                 client.fill(Rect(7, 8, 9, 10), 0xABCDEF)
@@ -438,7 +416,7 @@ async def test_without_shared_memory_pixels_come_all_the_same() -> None:
 
 
 async def test_an_extension_that_is_missing_is_a_sentence() -> None:
-    async with _bare_xvfb("-screen", "0", "320x200x24", "-extension", "DAMAGE") as name:
+    async with bare_xvfb("-screen", "0", "320x200x24", "-extension", "DAMAGE") as name:
         with pytest.raises(DisplayError, match=r"lacks the DAMAGE extension$"):
             await _open_and_close(name)
 
@@ -452,16 +430,3 @@ async def test_the_error_of_the_block_is_not_changed(xvfb: XvfbServer) -> None:
 async def _open_and_close(name: str) -> None:
     async with open_display(name, stall_limit_s=STALL_S):
         pass
-
-
-@asynccontextmanager
-async def _bare_xvfb(*options: str) -> AsyncIterator[str]:
-    """An Xvfb that `start_xvfb` would not start."""
-    reader, writer = os.pipe()
-    async with trio.lowlevel.FdStream(reader) as numbers:
-        command = ["Xvfb", "-displayfd", str(writer), "-noreset", "-nolisten", "tcp", *options]
-        with ExitStack() as parents_copy:
-            parents_copy.callback(os.close, writer)
-            async with start_child(command, stderr=subprocess.DEVNULL, pass_fds=[writer]):
-                parents_copy.close()
-                yield f":{int(await numbers.receive_some())}"

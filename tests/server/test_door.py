@@ -27,6 +27,7 @@ from tilewire.server.transport import WebRules
 
 from tests.server.xclient import painter
 from tests.support import (
+    EVERYTHING,
     LOOPBACK,
     Device,
     Served,
@@ -125,7 +126,7 @@ def prefixed(body: bytes, low: int = 1, high: int = 1, length: int | None = None
 
 def fields(**changes: bytes | None) -> bytes:
     """A HELLO's field list with other bytes for some fields; None leaves one out."""
-    greeting = dataclasses.replace(hello(), nonce=bytes(range(16)))
+    greeting = dataclasses.replace(hello(boot_id=1, capabilities=EVERYTHING | Capability.TOUCH), nonce=bytes(range(16)))
     body = b""
     for spec in m.Hello.layout:
         value = getattr(greeting, spec.name)
@@ -512,7 +513,7 @@ def head(kind: int, length: int) -> bytes:
     ],
 )
 async def test_a_message_that_is_refused_says_why(server: Served, calm: Calm, data: bytes, code: Code) -> None:
-    async with device(server.port, hello(capabilities=Capability.COPY)) as one:
+    async with device(server.port, hello(capabilities=Capability.COPY | Capability.TOUCH)) as one:
         await one.until(lambda: one.updates == 1)
         if code is Code.PROTOCOL and data == bytes(2):
             # Type 0 is unknown and skipped; half a message and then the end is for the log.

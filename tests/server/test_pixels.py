@@ -674,6 +674,18 @@ def test_surfaces_that_do_not_go_together_are_refused(other: Surface) -> None:
 
 
 @pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_what_has_lost_bits_is_not_converted(pixel_format: PixelFormat) -> None:
+    source, surface = Surface(3, 3, pixel_format), Surface(3, 3, PixelFormat.RGB565)
+    source.fill(source.rect, 0x55)
+    if pixel_format is PixelFormat.XRGB8888:
+        surface.convert(source, source.rect, Point(0, 0))
+        assert value_at(surface, 2, 2) == formula(0x55, 0, 0, PixelFormat.RGB565)
+    else:
+        with pytest.raises(ValueError, match=f"^{pixel_format.name} pixels are not converted$"):
+            surface.convert(source, source.rect, Point(0, 0))
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat)
 def test_values_that_no_pixel_has_are_refused(pixel_format: PixelFormat) -> None:
     surface = Surface(3, 3, pixel_format)
     for value in (-1, 1 << bits_of(pixel_format)):

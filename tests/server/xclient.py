@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import trio
 from Xlib import X, error
 from Xlib import display as xdisplay
-from Xlib.ext import randr
+from Xlib.ext import randr, xtest
 from Xlib.protocol import display as protocol_display
 from Xlib.protocol import event
-from Xlib.xobject.drawable import Window
+from Xlib.xobject.drawable import Pixmap, Window
 
 from tilewire.protocol.geometry import Rect
 from tilewire.server.display import Capture
@@ -28,6 +28,8 @@ class _Client:
         protocol_display.Display.event_classes = dict(event.event_class)
         protocol_display.Display.error_classes = dict(error.xerror_class)
         self.display = xdisplay.Display(name)
+        # Its RandR takes the place of three core errors, and could not be raised.
+        self.display.display.error_classes = dict(error.xerror_class)
         screen = self.display.screen()
         self.root: Window = screen.root
         self.window: Window = screen.root.create_window(
@@ -76,6 +78,62 @@ class Painter(_Client):
         randr.set_crtc_config(self.display, crtc, now, 0, 0, 0, randr.Rotate_0, [])
         randr.set_screen_size(self.root, width, height, width, height)
         randr.set_crtc_config(self.display, crtc, now, 0, 0, mode, randr.Rotate_0, [output])
+        self.display.sync()
+
+    def wear(self, rows: Sequence[str], hot: tuple[int, int] = (0, 0)) -> None:
+        """Give the window's pointer a shape: "#" is red, "+" is white, anything else is nothing."""
+        size = (len(rows[0]), len(rows))
+        picture = self._bitmap(size, [[sign == "#" for sign in row] for row in rows])
+        mask = self._bitmap(size, [[sign in "#+" for sign in row] for row in rows])
+        self._wear(picture, mask, hot)
+
+    def wear_square(self, side: int) -> None:
+        """Give the window's pointer the shape of a red square."""
+        square = self.window.create_pixmap(side, side, 1)
+        pen = square.create_gc(foreground=1)
+        square.fill_rectangle(pen.id, 0, 0, side, side)
+        pen.free()
+        self._wear(square, square, (0, 0))
+
+    def _wear(self, picture: Pixmap, mask: Pixmap, hot: tuple[int, int]) -> None:
+        cursor = picture.create_cursor(cast("Any", mask), (0xFFFF, 0, 0), (0xFFFF, 0xFFFF, 0xFFFF), *hot)
+        self.window.change_attributes(cursor=cursor)
+        for made in (cursor, picture, mask):
+            made.free()
+        self.display.sync()
+
+    def _bitmap(self, size: tuple[int, int], rows: Sequence[Sequence[bool]]) -> Pixmap:
+        made = self.window.create_pixmap(*size, 1)
+        for colour in (0, 1):
+            pen = made.create_gc(foreground=colour)
+            points = [(x, y) for y, row in enumerate(rows) for x, sign in enumerate(row) if sign == bool(colour)]
+            made.poly_point(pen.id, X.CoordModeOrigin, points)
+            pen.free()
+        return made
+
+    def move_pointer(self, x: int, y: int) -> None:
+        """As a mouse does."""
+        xtest.fake_input(self.display, X.MotionNotify, x=x, y=y)
+        self.display.sync()
+
+    def warp_pointer(self, x: int, y: int) -> None:
+        """As a program does."""
+        self.root.warp_pointer(x, y)
+        self.display.sync()
+
+    def grab_pointer(self) -> None:
+        """Take all that the pointer does for itself."""
+        assert self.window.grab_pointer(False, 0, X.GrabModeAsync, X.GrabModeAsync, 0, 0, 0) == X.GrabSuccess
+
+    def forge(self, event_type: int, body: bytes, window: Window, mask: int = 0) -> None:
+        """Send the likeness of an event to whoever has asked for events of a window."""
+        forged = event.AnyEvent(display=self.display.display, binarydata=bytes([event_type]) + body)
+        # The server refuses numbers that no extension has.
+        window.send_event(forged, mask, onerror=error.CatchError())
+
+    def ring(self) -> None:
+        """Ring the bell."""
+        self.display.bell()
         self.display.sync()
 
     def let_nobody_in(self) -> None:
@@ -155,6 +213,11 @@ class KeyReader(_Client):
     def keycode(self, keysym: int) -> int:
         """The key that has a keysym."""
         return self.display.keysym_to_keycode(keysym)
+
+    def map_key(self, keycode: int, keysym: int) -> None:
+        """Give a key another keysym, as xmodmap does."""
+        self.display.change_keyboard_mapping(keycode, [[keysym] * 4])
+        self.display.sync()
 
     def mapping(self) -> list[tuple[int, ...]]:
         """The server's whole keymap."""

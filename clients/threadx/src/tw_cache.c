@@ -55,6 +55,9 @@ tw_status tw_cache_store(tw_client *client, uint32_t slot, const tw_rect *rect) 
     if (!fits(client, rect)) {
         return TW_CODE_NOT_OFFERED;
     }
+#    if TW_WITH_CURSOR
+    tw_uncover(client, rect);
+#    endif
     head = head_of(client, slot);
     tw_put_number(tw_put_number(head, rect->width, 2), rect->height, 2);
     to = pixels_of(client, slot);
@@ -82,6 +85,9 @@ tw_status tw_cache_draw(tw_client *client, uint32_t slot, const tw_point *positi
         return TW_CODE_BAD_VALUE;
     }
     TW_TRY(tw_check_inside(client, &rect));
+#    if TW_WITH_CURSOR
+    tw_uncover(client, &rect);
+#    endif
     length = (size_t)rect.width * client->stored;
     from = pixels_of(client, slot);
     to = tw_pixel_at(client, rect.x, rect.y);

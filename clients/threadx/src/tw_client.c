@@ -12,7 +12,7 @@
 typedef char tw_client_size_is_large_enough[sizeof(tw_client) + ALIGNMENT <= TW_CLIENT_SIZE(0, 0) ? 1 : -1];
 
 static const tw_callbacks no_callbacks = {
-    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
 
 /* What is not named is as large as the panel, and the wire has no smaller limits than these two; rectangles lie inside
  * the panel anyway. */
@@ -132,14 +132,11 @@ static tw_status set_up(tw_client *client, const tw_client_config *config, void 
     TW_TRY(set_up_limits(client, config));
     TW_TRY(set_up_codec(client, config, block));
     TW_TRY(set_up_jpeg(client, config));
-    if (config->device_id == NULL || config->density > 0xFFFF
+    if (config->device_id == NULL || config->density > 0xFFFF || config->cursor > TW_CURSOR_LOCAL
         || (config->capabilities & ~PANEL_CAPABILITIES) != 0
         || (config->key != NULL && config->ticket != NULL)
         || (config->ticket != NULL && (config->ticket_size < 1 || config->ticket_size > 64))) {
         return TW_CODE_ARGUMENT;
-    }
-    if (config->cursor != TW_CURSOR_NONE && config->cursor != TW_CURSOR_IN_PICTURE) {
-        return TW_CODE_UNSUPPORTED;
     }
     if (config->key != NULL && !TW_WITH_HMAC) {
         return TW_CODE_UNSUPPORTED;
@@ -147,6 +144,13 @@ static tw_status set_up(tw_client *client, const tw_client_config *config, void 
     client->callbacks = config->callbacks != NULL ? config->callbacks : &no_callbacks;
     client->user = config->user;
     client->now_us = config->now_us;
+    if (config->cursor == TW_CURSOR_LOCAL) {
+#if TW_WITH_CURSOR
+        TW_TRY(tw_cursor_start(client, config));
+#else
+        return TW_CODE_UNSUPPORTED;
+#endif
+    }
     client->offered = config->capabilities;
     if (TW_WITH_COPY && !client->strips && !config->unreadable) {
         client->offered |= TW_CAPABILITY_COPY;
@@ -178,12 +182,15 @@ tw_status tw_client_init(tw_client **client, const tw_client_config *config, voi
     return TW_OK;
 }
 
-static void end_by(tw_client *client, uint8_t by) {
+void tw_end_by(tw_client *client, uint8_t by) {
     if (client->ended_by == TW_ALIVE) {
         client->ended_by = by;
     }
 #if TW_WITH_HMAC
     tw_wipe(client->key, sizeof client->key);
+#endif
+#if TW_WITH_CURSOR
+    tw_cursor_leave(client);
 #endif
 }
 
@@ -195,7 +202,7 @@ static tw_status fail(tw_client *client, tw_status status) {
             tw_settle(client);
             tw_queue_goodbye(client, status < TW_CODE_CLOSED ? (unsigned)status : (unsigned)TW_CODE_INTERNAL);
         }
-        end_by(client, TW_ENDED_HERE);
+        tw_end_by(client, TW_ENDED_HERE);
     }
     return client->error;
 }
@@ -241,7 +248,8 @@ static origin origin_of(unsigned type) {
     case TW_MSG_VIEW:
     case TW_MSG_CONTROL:
     case TW_MSG_PAUSE:
-    case TW_MSG_REFRESH: return FROM_CLIENT;
+    case TW_MSG_REFRESH:
+    case TW_MSG_RESIZE_SESSION: return FROM_CLIENT;
     default: return type >= TW_DRAWING_FIRST && type <= TW_DRAWING_LAST ? UNKNOWN_DRAWING : UNKNOWN;
     }
 }
@@ -354,6 +362,16 @@ static tw_status step(tw_client *client, const uint8_t **at, const uint8_t *data
     if (client->tile.row != client->tile.rect.height) {
         return tw_draw_tile(client);
     }
+#if TW_WITH_CURSOR
+    if (client->cursor.due) {
+        tw_cursor_step(client);
+        return TW_OK;
+    }
+#endif
+    if (client->present_due) {
+        tw_present(client);
+        return TW_OK;
+    }
     if (client->ack_due) { /* and nothing is pending: its pixels are out */
         measure(client);
         client->ack_due = 0;
@@ -369,6 +387,11 @@ static tw_status step(tw_client *client, const uint8_t **at, const uint8_t *data
 }
 
 static bool has_work(const tw_client *client) {
+#if TW_WITH_CURSOR
+    if (client->cursor.due) {
+        return true;
+    }
+#endif
     return client->tile.row != client->tile.rect.height || client->ack_due;
 }
 
@@ -390,6 +413,11 @@ tw_status tw_client_feed(tw_client *client, const void *data, size_t length, siz
     const uint8_t *at = start;
     tw_status status;
     *consumed = 0;
+#if TW_WITH_CURSOR
+    if (client->ended_by != TW_ALIVE) {
+        tw_cursor_run(client);
+    }
+#endif
     if (client->error != TW_OK) {
         return client->error;
     }
@@ -402,6 +430,9 @@ tw_status tw_client_feed(tw_client *client, const void *data, size_t length, siz
     }
     client->decode_since = tw_now_us(client);
     status = take(client, &at, start + length);
+#if TW_WITH_CURSOR
+    tw_cursor_run(client);
+#endif
     measure(client);
     *consumed = (size_t)(at - start);
 #if TW_WITH_STATISTICS
@@ -422,8 +453,10 @@ void tw_client_close(tw_client *client, unsigned code) {
     if (client->ended_by == TW_ALIVE) {
         tw_settle(client);
         tw_queue_goodbye(client, code & 0xFFFF);
+        client->goodbye = (uint16_t)code;
+        client->said_goodbye = 1;
     }
-    end_by(client, TW_ENDED_HERE);
+    tw_end_by(client, TW_ENDED_HERE);
 }
 
 tw_status tw_client_end(tw_client *client) {
@@ -431,7 +464,7 @@ tw_status tw_client_end(tw_client *client) {
         if (client->header_length != 0 || client->state == TW_IN_UPDATING) {
             client->error = TW_CODE_TRUNCATED;
         }
-        end_by(client, TW_ENDED_BY_STREAM);
+        tw_end_by(client, TW_ENDED_BY_STREAM);
     }
     return client->error;
 }
@@ -439,6 +472,9 @@ tw_status tw_client_end(tw_client *client) {
 tw_status tw_client_tick(tw_client *client, uint32_t now_ms) {
     const bool in_session = (client->state & TW_IN_SESSION) != 0;
     const uint32_t quiet_ms = now_ms - client->quiet_since_ms;
+#if TW_WITH_CURSOR
+    tw_cursor_run(client);
+#endif
     if (client->ended_by != TW_ALIVE) {
         return client->error != TW_OK ? client->error : TW_CODE_CLOSED;
     }

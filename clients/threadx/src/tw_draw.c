@@ -42,20 +42,27 @@ tw_status tw_take_begin(tw_client *client, tw_reader *reader) {
 }
 
 tw_status tw_take_end(tw_client *client, tw_reader *reader) {
-    const tw_callbacks *callbacks = client->callbacks;
     TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
     client->ended = client->begun;
     client->state = TW_IN_OPEN;
-    client->ack_due = 1;
+    client->present_due = client->ack_due = 1;
 #if TW_WITH_STATISTICS
     client->statistics.updates++;
 #endif
+#if TW_WITH_CURSOR
+    tw_cursor_at_end(client);
+#endif
+    return TW_OK;
+}
+
+void tw_present(tw_client *client) {
+    const tw_callbacks *callbacks = client->callbacks;
+    client->present_due = 0;
     client->pending = 1;
     if (callbacks->present == NULL
         || callbacks->present(client->user, client->ended, client->echo) == TW_DRAW_DONE) {
         client->pending = 0;
     }
-    return TW_OK;
 }
 
 tw_status tw_check_inside(const tw_client *client, const tw_rect *rect) {
@@ -163,6 +170,9 @@ static void set_tile(tw_client *client, unsigned type, const tw_rect *rect, cons
 }
 
 static tw_status start_tile(tw_client *client) {
+#if TW_WITH_CURSOR
+    tw_uncover(client, &client->tile.rect);
+#endif
     client->tile.row = 0;
     return tw_draw_tile(client);
 }
@@ -225,6 +235,10 @@ static tw_status take_copy(tw_client *client, tw_reader *reader) {
     }
     TW_TRY(tw_check_inside(client, &rect));
     TW_TRY(tw_check_inside(client, &from));
+#if TW_WITH_CURSOR
+    tw_uncover(client, &rect);
+    tw_uncover(client, &from);
+#endif
 #if TW_WITH_COPY
     copy(client, &rect, &source);
 #endif

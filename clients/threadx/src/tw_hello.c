@@ -98,15 +98,17 @@ tw_status tw_greet(tw_client *client, const tw_client_config *config) {
 #endif
     put_number_field(client, TW_HELLO_DEFLATE_BITS, 0, 1);
     if (config->cursor != TW_CURSOR_NONE) {
-        put_number_field(client, TW_HELLO_CURSOR, config->cursor, 2); /* mode, and no shape of any size */
+        /* Only a local one has a shape here. */
+        const unsigned side = config->cursor == TW_CURSOR_LOCAL ? config->cursor_max_side : 0;
+        put_number_field(client, TW_HELLO_CURSOR, config->cursor | side << 8, 2);
     }
     put_long_field(client, TW_HELLO_CAPABILITIES, client->offered);
-    if (config->resume_token != NULL) {
+    if (config->resume != NULL && config->resume->valid) {
         uint8_t resume[TW_TOKEN_SIZE + 4];
-        memcpy(resume, config->resume_token, TW_TOKEN_SIZE);
-        tw_put_number(resume + TW_TOKEN_SIZE, config->resume_update, 4);
+        client->resume = *config->resume;
+        memcpy(resume, client->resume.token, TW_TOKEN_SIZE);
+        tw_put_number(resume + TW_TOKEN_SIZE, client->resume.update, 4);
         put_field(client, TW_HELLO_RESUME, resume, sizeof resume);
-        client->resume_asked = 1;
     }
     if (client->send_end > TW_PREFIX_SIZE + TW_MAX_HELLO) {
         return TW_CODE_ARGUMENT;
@@ -266,15 +268,22 @@ tw_status tw_take_welcome(tw_client *client, tw_reader *reader) {
     if ((welcome.capabilities & ~(uint64_t)client->offered) != 0) {
         return TW_CODE_BAD_VALUE;
     }
-    if (welcome.resumed != TW_RESUMED_NOT_ASKED && !client->resume_asked) {
+    if (welcome.resumed != TW_RESUMED_NOT_ASKED && !client->resume.valid) {
         return TW_CODE_BAD_VALUE;
     }
     client->capabilities = (uint32_t)welcome.capabilities;
 #if TW_WITH_CACHE
-    if (client->cache != NULL && welcome.resumed != TW_RESUMED_RESUMED) {
+    /* Slots of another number or size are other slots. */
+    if (client->cache != NULL
+        && (welcome.resumed != TW_RESUMED_RESUMED || client->resume.cache_slots != client->cache_slots
+            || client->resume.cache_slot_bytes != client->cache_slot_bytes)) {
         tw_cache_forget(client);
     }
 #endif
+    client->resume.valid = welcome.token != NULL;
+    if (welcome.token != NULL) {
+        memcpy(client->resume.token, welcome.token, TW_TOKEN_SIZE);
+    }
     client->state = TW_IN_OPEN;
     client->timing = 0; /* the handshake's clock stops */
     if (client->callbacks->welcome != NULL) {

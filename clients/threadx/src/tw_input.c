@@ -35,8 +35,12 @@ tw_status tw_client_pointer(tw_client *client, unsigned x, unsigned y, unsigned 
     if (!is_on_panel(client, x, y) || buttons > 0xFF) {
         return TW_CODE_ARGUMENT;
     }
-    return send_input(client, TW_MSG_POINTER, body,
-        tw_put_number(put_point(body + VARINT_MAX, x, y), buttons, 1), NULL, 0, input);
+    TW_TRY(send_input(client, TW_MSG_POINTER, body,
+        tw_put_number(put_point(body + VARINT_MAX, x, y), buttons, 1), NULL, 0, input));
+#if TW_WITH_CURSOR
+    tw_cursor_place(client, x, y);
+#endif
+    return TW_OK;
 }
 
 tw_status tw_client_wheel(tw_client *client, int dx, int dy, uint32_t *input) {
@@ -82,6 +86,9 @@ tw_status tw_client_touch(tw_client *client, const tw_finger *fingers, size_t co
         }
         out = put_point(tw_put_number(out, fingers[i].id, 1), fingers[i].x, fingers[i].y);
     }
+    if (client->state & TW_IN_SESSION && !(client->capabilities & TW_CAPABILITY_TOUCH)) {
+        return TW_CODE_NOT_OFFERED;
+    }
     return send_input(client, TW_MSG_TOUCH, body, out, NULL, 0, input);
 }
 
@@ -120,17 +127,26 @@ tw_status tw_client_control(tw_client *client, unsigned action, uint32_t viewer)
     return tw_send(client, TW_MSG_CONTROL, body, (size_t)(tw_put_varint(body + 1, viewer) - body), NULL, 0);
 }
 
-tw_status tw_client_resize(tw_client *client, unsigned width, unsigned height) {
+static tw_status send_size(tw_client *client, unsigned type, unsigned width, unsigned height) {
     uint8_t body[4];
     if (width < 1 || width > TW_MAX_SIDE || height < 1 || height > TW_MAX_SIDE
         || (uint32_t)width * height > TW_MAX_PIXELS) {
         return TW_CODE_ARGUMENT;
     }
-    if (client->state & TW_IN_SESSION && !(client->capabilities & TW_CAPABILITY_RESIZE)) {
+    if (type == TW_MSG_RESIZE && client->state & TW_IN_SESSION
+        && !(client->capabilities & TW_CAPABILITY_RESIZE)) {
         return TW_CODE_NOT_OFFERED;
     }
     tw_put_number(tw_put_number(body, width, 2), height, 2);
-    return tw_send(client, TW_MSG_RESIZE, body, sizeof body, NULL, 0);
+    return tw_send(client, type, body, sizeof body, NULL, 0);
+}
+
+tw_status tw_client_resize(tw_client *client, unsigned width, unsigned height) {
+    return send_size(client, TW_MSG_RESIZE, width, height);
+}
+
+tw_status tw_client_resize_session(tw_client *client, unsigned width, unsigned height) {
+    return send_size(client, TW_MSG_RESIZE_SESSION, width, height);
 }
 
 tw_status tw_client_ping(tw_client *client, uint64_t stamp) {

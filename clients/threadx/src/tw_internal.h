@@ -57,6 +57,27 @@ typedef union tw_palette {
     uint32_t of4[TW_PALETTE_SIZE];
 } tw_palette;
 
+typedef struct tw_shape {
+    uint8_t width, height; /* 0: there is none */
+    uint8_t hot_x, hot_y;
+} tw_shape;
+
+#if TW_WITH_CURSOR
+typedef struct tw_cursor {
+    uint8_t *coming; /* rows of the shape that is under way; NULL: no local cursor */
+    uint8_t *pixels; /* of the shape: blue, green, red, alpha */
+    uint8_t *under;  /* what the framebuffer has where the cursor is drawn; NULL: an overlay shows it */
+    tw_rect at;      /* where it is drawn into the framebuffer; width 0: nowhere */
+    tw_rect stale;   /* where it was taken off without handing that out; width 0: nowhere */
+    uint32_t x, y;   /* of the hot spot */
+    tw_shape shape, coming_shape;
+    uint8_t coming_row; /* the next one; 0: a shape has to begin */
+    uint8_t max_side;
+    uint8_t placed; /* it has been somewhere */
+    uint8_t due;    /* bits, in tw_cursor.c */
+} tw_cursor;
+#endif
+
 struct tw_client {
     const tw_callbacks *callbacks;
     void *user;
@@ -73,7 +94,9 @@ struct tw_client {
     tw_status error; /* the first one */
     uint8_t state, ended_by;
     uint8_t method; /* TW_AUTH_..., the one that we offer */
-    uint8_t resume_asked;
+    uint8_t said_goodbye;
+    uint16_t goodbye;               /* its code; only what ended the connection counts, ours or theirs */
+    tw_resume resume;               /* what HELLO asks for; from WELCOME on, its token */
     uint32_t offered, capabilities; /* of ours, and those in force */
     uint32_t begun, ended, input, echo;
     uint32_t clipboard_in[2],
@@ -88,9 +111,10 @@ struct tw_client {
 
     /* Drawing. */
     volatile uint8_t
-        pending;      /* the pixels handed out last are still read; cleared by tw_client_draw_done() */
-    uint8_t ack_due;  /* END has come, its pixels are not out */
-    uint8_t ack_owed; /* to be queued when there is room */
+        pending;         /* the pixels handed out last are still read; cleared by tw_client_draw_done() */
+    uint8_t present_due; /* END has come, the update is not presented */
+    uint8_t ack_due;     /* END has come, its pixels are not out */
+    uint8_t ack_owed;    /* to be queued when there is room */
 #if TW_WITH_CODEC
     uint8_t model_kib;
     uint8_t coded, epoch; /* 1: the model was reset before; the number of resets, modulo 128 */
@@ -101,6 +125,9 @@ struct tw_client {
 #endif
     uint32_t decode_us, decode_since;
     tw_tile tile;
+#if TW_WITH_CURSOR
+    tw_cursor cursor;
+#endif
     tw_palette palette;
 #if TW_WITH_CODEC
     tw_codec codec;
@@ -137,6 +164,10 @@ struct tw_client {
     uint64_t bytes_of[64];
 #endif
 };
+
+/* tw_client.c */
+/* The connection is over: the first to say so is kept, secrets and the cursor go. */
+void tw_end_by(tw_client *client, uint8_t by);
 
 /* tw_output.c */
 uint8_t *tw_put_number(uint8_t *out, uint32_t value, unsigned size);
@@ -179,6 +210,7 @@ void tw_show(
     tw_client *client, uint32_t x, uint32_t y, uint32_t width, uint32_t height, const uint8_t *pixels);
 tw_status tw_take_begin(tw_client *client, tw_reader *reader);
 tw_status tw_take_end(tw_client *client, tw_reader *reader);
+void tw_present(tw_client *client);
 tw_status tw_take_drawing(tw_client *client, unsigned type, tw_reader *reader);
 tw_status tw_draw_tile(tw_client *client);
 uint32_t tw_now_us(const tw_client *client);
@@ -193,6 +225,29 @@ tw_status tw_cache_start(tw_client *client, const tw_client_config *config);
 void tw_cache_forget(tw_client *client);
 tw_status tw_cache_store(tw_client *client, uint32_t slot, const tw_rect *rect);
 tw_status tw_cache_draw(tw_client *client, uint32_t slot, const tw_point *position);
+#endif
+
+#if TW_WITH_CURSOR
+/* tw_cursor.c */
+tw_status tw_cursor_start(tw_client *client, const tw_client_config *config);
+/* Before an operation writes or reads these pixels: puts back what is under the cursor, if it is there. */
+void tw_uncover(tw_client *client, const tw_rect *rect);
+/* One piece of what is due, where nothing is pending. */
+void tw_cursor_step(tw_client *client);
+/* All that is due, as long as nothing is pending. */
+void tw_cursor_run(tw_client *client);
+/* A part of a shape that is sound in itself. */
+tw_status tw_cursor_take_shape(
+    tw_client *client, const tw_shape *given, uint32_t row, const uint8_t *pixels, size_t length);
+void tw_cursor_place(tw_client *client, uint32_t x, uint32_t y);
+/* The framebuffer is another one: nothing is drawn in it, nothing has to be put back. */
+void tw_cursor_forget(tw_client *client);
+/* END: what was taken off is drawn again. */
+void tw_cursor_at_end(tw_client *client);
+/* The connection is over, and with it the cursor. */
+void tw_cursor_leave(tw_client *client);
+/* Nothing may be left of it in the framebuffer, pending or not. */
+void tw_cursor_lift(tw_client *client);
 #endif
 
 #if TW_WITH_JPEG_HOOK
@@ -211,5 +266,7 @@ void tw_store_pixels(const tw_client *client, uint8_t *out, const uint8_t *packe
 /* Pixels as values, the low 24 bits at most, become stored ones. */
 void tw_store_values(const tw_client *client, uint8_t *out, const uint32_t *values, uint32_t count);
 void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint32_t count);
+/* The value of eight bits each, by truncation. */
+uint32_t tw_value_of(unsigned format, uint32_t red, uint32_t green, uint32_t blue);
 
 #endif

@@ -182,16 +182,6 @@ tw_status tw_jpeg_start(tw_client *client, uint32_t quality, uint32_t sampling) 
     return status == TW_OK && picture->pixels == NULL ? TW_CODE_INTERNAL : status;
 }
 
-/* A value of the panel's format, by truncation. */
-static uint32_t value_of(unsigned format, uint32_t red, uint32_t green, uint32_t blue) {
-    switch (format) {
-    case TW_PIXEL_RGB565: return (red >> 3) << 11 | (green >> 2) << 5 | blue >> 3;
-    case TW_PIXEL_RGB332: return (red >> 5) << 5 | (green >> 5) << 2 | blue >> 6;
-    case TW_PIXEL_GREY8: return (77 * red + 150 * green + 29 * blue) >> 8;
-    default: return red << 16 | green << 8 | blue;
-    }
-}
-
 static void draw_row(const tw_client *client, const uint8_t *pixels, uint8_t *out) {
     const tw_picture *picture = &client->picture;
     const uint32_t width = client->tile.rect.width;
@@ -201,7 +191,7 @@ static void draw_row(const tw_client *client, const uint8_t *pixels, uint8_t *ou
         for (uint32_t i = 0; i < count; i++) {
             const uint8_t *pixel = pixels + ((x + i) >> client->doubled) * (size_t)picture->step;
             values[i] =
-                value_of(client->format, pixel[picture->red], pixel[picture->green], pixel[picture->blue]);
+                tw_value_of(client->format, pixel[picture->red], pixel[picture->green], pixel[picture->blue]);
         }
         tw_store_values(client, out + (size_t)x * client->stored, values, count);
         x += count;

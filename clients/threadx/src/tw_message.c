@@ -15,7 +15,9 @@ static tw_status take_goodbye(tw_client *client, tw_reader *reader) {
     size_t length;
     const char *text = tw_read_text(reader, 0, TW_MAX_TEXT, &length);
     TW_TRY(tw_admit(client, reader, TW_IN_ANY));
-    client->ended_by = TW_ENDED_BY_PEER;
+    client->goodbye = (uint16_t)code;
+    client->said_goodbye = 1;
+    tw_end_by(client, TW_ENDED_BY_PEER);
     if (client->callbacks->goodbye != NULL) {
         client->callbacks->goodbye(client->user, code, text, length);
     }
@@ -87,10 +89,14 @@ static tw_status take_resize(tw_client *client, tw_reader *reader) {
     TW_TRY(need(client, TW_CAPABILITY_RESIZE));
     client->width = width;
     client->height = height;
+#if TW_WITH_CURSOR
+    tw_cursor_forget(client);
+#endif
     if (client->callbacks->resize != NULL) {
         client->callbacks->resize(client->user, width, height);
     }
-    return tw_check_surface(client);
+    /* Not ours to complain about: the server named a size that we cannot hold. */
+    return tw_check_surface(client) == TW_OK ? TW_OK : TW_CODE_BAD_VALUE;
 }
 
 static tw_status take_view_state(tw_client *client, tw_reader *reader) {
@@ -123,32 +129,51 @@ static tw_status take_control_state(tw_client *client, tw_reader *reader) {
     return TW_OK;
 }
 
-/* No local cursor is ever offered: what is well-formed is refused for that, the rest for what is wrong with it. */
 static tw_status take_cursor_shape(tw_client *client, tw_reader *reader) {
-    const uint32_t width = tw_read_number(reader, 1, 0, TW_MAX_CURSOR_SIDE);
-    const uint32_t height = tw_read_number(reader, 1, 0, TW_MAX_CURSOR_SIDE);
-    const uint32_t hot_x = tw_read_number(reader, 1, 0, TW_MAX_CURSOR_SIDE - 1);
-    const uint32_t hot_y = tw_read_number(reader, 1, 0, TW_MAX_CURSOR_SIDE - 1);
-    const uint32_t row = tw_read_number(reader, 1, 0, TW_MAX_CURSOR_SIDE - 1);
-    const size_t bytes = tw_left(reader), stride = 4 * (size_t)width;
+    tw_shape shape;
+    uint32_t row;
+    size_t bytes, stride;
     bool sound;
-    if (width == 0 || height == 0) {
-        sound = (width | height | hot_x | hot_y | row) == 0 && bytes == 0;
+    shape.width = (uint8_t)tw_read_number(reader, 1, 0, TW_MAX_CURSOR_SIDE);
+    shape.height = (uint8_t)tw_read_number(reader, 1, 0, TW_MAX_CURSOR_SIDE);
+    shape.hot_x = (uint8_t)tw_read_number(reader, 1, 0, TW_MAX_CURSOR_SIDE - 1);
+    shape.hot_y = (uint8_t)tw_read_number(reader, 1, 0, TW_MAX_CURSOR_SIDE - 1);
+    row = tw_read_number(reader, 1, 0, TW_MAX_CURSOR_SIDE - 1);
+    bytes = tw_left(reader);
+    stride = (size_t)4 * shape.width;
+    if (shape.width == 0 || shape.height == 0) {
+        sound = (shape.width | shape.height | shape.hot_x | shape.hot_y | row) == 0 && bytes == 0;
     } else {
-        sound = hot_x < width && hot_y < height && bytes != 0 && bytes % stride == 0
-                && row + bytes / stride <= height;
+        sound = shape.hot_x < shape.width && shape.hot_y < shape.height && bytes != 0 && bytes % stride == 0
+                && row + bytes / stride <= shape.height;
     }
     if (!sound) {
         tw_refuse(reader, TW_CODE_BAD_VALUE);
     }
     TW_TRY(tw_admit(client, reader, TW_IN_SESSION));
+#if TW_WITH_CURSOR
+    return tw_cursor_take_shape(client, &shape, row, reader->at, bytes);
+#else
     return TW_CODE_NOT_OFFERED;
+#endif
 }
 
 static tw_status take_cursor_position(tw_client *client, tw_reader *reader) {
-    (void)tw_read_point(reader);
+    const tw_point point = tw_read_point(reader);
     TW_TRY(tw_admit(client, reader, TW_IN_SESSION));
+#if TW_WITH_CURSOR
+    if (client->cursor.coming == NULL) {
+        return TW_CODE_NOT_OFFERED;
+    }
+    if (point.x >= client->width || point.y >= client->height) {
+        return TW_CODE_BAD_VALUE;
+    }
+    tw_cursor_place(client, point.x, point.y);
+    return TW_OK;
+#else
+    (void)point;
     return TW_CODE_NOT_OFFERED;
+#endif
 }
 
 static tw_status take_bell(tw_client *client, tw_reader *reader) {

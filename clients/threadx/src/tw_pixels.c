@@ -131,3 +131,12 @@ void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint3
         memset(out, (int)pixel, count);
     }
 }
+
+uint32_t tw_value_of(unsigned format, uint32_t red, uint32_t green, uint32_t blue) {
+    switch (format) {
+    case TW_PIXEL_RGB565: return (red >> 3) << 11 | (green >> 2) << 5 | blue >> 3;
+    case TW_PIXEL_RGB332: return (red >> 5) << 5 | (green >> 5) << 2 | blue >> 6;
+    case TW_PIXEL_GREY8: return (77 * red + 150 * green + 29 * blue) >> 8;
+    default: return red << 16 | green << 8 | blue;
+    }
+}

@@ -103,6 +103,13 @@ typedef struct tw_callbacks {
     /* Answers tw_client_ping(), or a ping of tw_client_tick() with the milliseconds that it was given as stamp. */
     void (*pong)(void *user, uint64_t stamp);
     void (*explanation)(void *user, const tw_explanation *explanation);
+    /* TW_CURSOR_LOCAL on an overlay of yours, a hardware cursor: with `cursor_shape` the client draws none itself. Rows
+     * of blue, green, red, alpha, a byte each; colours are premultiplied. Width and height 0: there is none; also told at
+     * the end of the connection. */
+    void (*cursor_shape)(
+        void *user, unsigned width, unsigned height, unsigned hot_x, unsigned hot_y, const uint8_t *pixels);
+    /* The hot spot is here; not shown before it was somewhere. */
+    void (*cursor_position)(void *user, unsigned x, unsigned y);
 } tw_callbacks;
 
 /* A picture for a JPEG decoder: a whole baseline JPEG file, from SOI to EOI, in one piece. */
@@ -123,9 +130,18 @@ typedef struct tw_picture {
     unsigned red, green, blue; /* where they are in a pixel */
 } tw_picture;
 
+/* What a later connection needs to go on where this one ended: tw_client_resume() fills it in. */
+typedef struct tw_resume {
+    unsigned valid;               /* 0: nothing can be resumed */
+    uint8_t token[TW_TOKEN_SIZE]; /* of WELCOME */
+    uint32_t update;              /* the last one that was shown whole */
+    unsigned width, height;       /* of the panel, as RESIZE left it */
+    uint32_t cache_slots, cache_slot_bytes;
+} tw_resume;
+
 /* How a client is set up. Set everything to zero first: zero is a sensible value for what is not named here.
- * What `callbacks`, `framebuffer`, `strip`, `receive`, `cache` and `jpeg_stream` point to must live as long as the
- * client; the rest is copied. */
+ * What `callbacks`, `framebuffer`, `strip`, `receive`, `cursor_memory`, `cache` and `jpeg_stream` point to must live as
+ * long as the client; the rest is copied. */
 typedef struct tw_client_config {
     const char *device_id; /* the name under which the server knows the device: 1 to 64 bytes of UTF-8 */
     uint64_t boot_id;      /* random, drawn once at each start of the device */
@@ -155,25 +171,34 @@ typedef struct tw_client_config {
     uint32_t (*now_us)(void *user); /* microseconds of any clock, to measure decoding; NULL: not measured */
 
     /* ADVANCED */
-    const char *profile;         /* program to run; NULL: not said */
-    const char *session;         /* running session to join; NULL: not said */
-    const char *url;             /* what the program is to open; NULL: not said */
-    const uint8_t *ticket;       /* lets a viewer in instead of a key; NULL: none */
-    size_t ticket_size;          /* 1 to 64 bytes */
-    const uint8_t *resume_token; /* TW_TOKEN_SIZE bytes of an earlier WELCOME; NULL: none */
-    uint32_t resume_update;      /* tw_client_shown() of that connection */
-    unsigned density;            /* dots per inch; 0: not said */
-    unsigned max_rect_width;     /* widest rectangle of pixels; 0: the panel's width */
-    uint32_t max_rect_area;      /* pixels of the largest one; 0: the panel's */
-    unsigned cursor;             /* TW_CURSOR_NONE or TW_CURSOR_IN_PICTURE: the server draws the pointer */
-    uint32_t capabilities; /* TW_CAPABILITY_... wanted; COPY is added where the framebuffer can be read */
+    const char *profile;   /* program to run; NULL: not said */
+    const char *session;   /* running session to join; NULL: not said */
+    const char *url;       /* what the program is to open; NULL: not said */
+    const uint8_t *ticket; /* lets a viewer in instead of a key; NULL: none */
+    size_t ticket_size;    /* 1 to 64 bytes */
+    /* The end of an earlier connection; NULL: none. Size of the panel, framebuffer and cache must be as that connection
+     * left them for their contents to be of use; where something else is right, the server paints anew. */
+    const tw_resume *resume;
+    unsigned density;        /* dots per inch; 0: not said */
+    unsigned max_rect_width; /* widest rectangle of pixels; 0: the panel's width */
+    uint32_t max_rect_area;  /* pixels of the largest one; 0: the panel's */
+    uint32_t capabilities;   /* TW_CAPABILITY_... wanted; COPY is added where the framebuffer can be read */
+
+    /* TW_CURSOR_NONE; TW_CURSOR_IN_PICTURE: the server draws the pointer; TW_CURSOR_LOCAL: the client draws it, at once
+     * where tw_client_pointer() moves it. It draws into a framebuffer that can be read, and hands every place that
+     * changed to `draw`; or it tells `cursor_shape` and `cursor_position` of an overlay. */
+    unsigned cursor;
+    unsigned cursor_max_side; /* of a local one: larger shapes are not sent; 1 to TW_MAX_CURSOR_SIDE */
+    void *cursor_memory;      /* of any alignment */
+    size_t
+        cursor_memory_size; /* TW_CURSOR_SIZE(cursor_max_side, bytes of a stored pixel) or more; overlay: 0 for them */
 
     /* The lossless tile codec's model: 16, 32 or 48 KiB of the client's block, the more the fewer bytes come; 0: no tile
      * codec. */
     unsigned model_kib;
 
     /* The tile cache, for a framebuffer that can be read: memory of any alignment in which the server keeps rectangles
-     * that come back; NULL: none. With `resume_token` it must be as that connection left it, sizes included. */
+     * that come back; NULL: none. With `resume` it must be as that connection left it. */
     void *cache;
     size_t cache_size;         /* TW_CACHE_SIZE(cache_slots, cache_slot_bytes) or more */
     unsigned cache_slots;      /* 1 to TW_MAX_CACHE_SLOTS */
@@ -192,11 +217,16 @@ typedef struct tw_client_config {
 #define TW_CLIENT_SIZE(model_kib, max_rect_width) \
     (TW_SEND_SIZE + TW_CLIENT_STATE_SIZE + (TW_WITH_STATISTICS ? 784 : 0) \
         + ((model_kib) != 0 ? 1024 * (model_kib) + TW_CLIENT_ROWS_SIZE(max_rect_width) : 0))
-#define TW_CLIENT_STATE_SIZE 1136
+#define TW_CLIENT_STATE_SIZE 1264
 #define TW_CLIENT_ROWS_SIZE(width) (8 * (((width) < TW_MIN_RECT_WIDTH ? TW_MIN_RECT_WIDTH : (width)) + 8))
 
 /* Bytes of the tile cache. */
 #define TW_CACHE_SIZE(slots, slot_bytes) ((size_t)(slots) * ((size_t)(slot_bytes) + 4))
+
+/* Bytes of a local cursor: its shape, twice since the next comes in parts, and what is under it. `stored`: bytes of a
+ * pixel in the framebuffer (1, 2, 4), or 0 for an overlay. */
+#define TW_CURSOR_SIZE(max_side, stored) \
+    ((size_t)(max_side) * (size_t)(max_side) * ((stored) != 0 ? 8 + (size_t)(stored) : 4))
 
 /* Bytes for a JPEG file of a message of up to this size. */
 #define TW_JPEG_SIZE(receive_size) ((size_t)(receive_size) + 640)
@@ -239,7 +269,8 @@ typedef struct tw_finger {
     unsigned x, y;
 } tw_finger;
 
-/* All fingers that are on the panel now, at most TW_MAX_FINGERS; none: all were lifted. */
+/* All fingers that are on the panel now, at most TW_MAX_FINGERS; none: all were lifted. TW_CODE_NOT_OFFERED: the
+ * capability TOUCH is not in force. */
 TW_MUST_USE tw_status tw_client_touch(
     tw_client *client, const tw_finger *fingers, size_t count, uint32_t *input);
 
@@ -256,7 +287,10 @@ TW_MUST_USE tw_status tw_client_view(
     tw_client *client, unsigned mode, unsigned rotation, unsigned follow, unsigned x, unsigned y);
 /* `action`: TW_CONTROL_...; `viewer`: to whom it is passed, else 0. */
 TW_MUST_USE tw_status tw_client_control(tw_client *client, unsigned action, uint32_t viewer);
+/* The panel is to have another size. */
 TW_MUST_USE tw_status tw_client_resize(tw_client *client, unsigned width, unsigned height);
+/* The session's screen is to have another size; answered by `view_state`, and by `notice` where it stays as it was. */
+TW_MUST_USE tw_status tw_client_resize_session(tw_client *client, unsigned width, unsigned height);
 TW_MUST_USE tw_status tw_client_ping(tw_client *client, uint64_t stamp);
 
 /* 1: the panel is off, no update begins; 0: on again. */
@@ -281,8 +315,44 @@ tw_phase tw_client_phase(const tw_client *client);
 /* The first error, TW_OK as long as there is none. A GOODBYE of either side is none. */
 tw_status tw_client_error(const tw_client *client);
 
-/* The last update that was shown whole, for a later resume; 0: none. */
+/* The last update that was shown whole; 0: none. */
 uint32_t tw_client_shown(const tw_client *client);
+
+/* What the next connection can resume. Ends this one where it has not ended yet; afterwards the framebuffer is without
+ * the cursor, and the client's memory may be used again. Call it when nothing is pending. A client that got no WELCOME
+ * gives back what it was configured with: that token is perhaps not used up. */
+void tw_client_resume(tw_client *client, tw_resume *resume);
+
+/* Why the connection is over: the code of the server's GOODBYE or of tw_client_close(), or the first error, or
+ * TW_CODE_CLOSED where the stream ended or broke. */
+unsigned tw_client_reason(const tw_client *client);
+
+typedef enum tw_retry {
+    TW_RETRY_LATER = 0,   /* connect again, after tw_backoff_next() */
+    TW_RETRY_CHANGED = 1, /* show the text; the same again would fail again */
+    TW_RETRY_NEVER = 2    /* it is over: not by itself */
+} tw_retry;
+
+/* `code`: of tw_client_reason(), or a tw_status. */
+tw_retry tw_should_reconnect(unsigned code);
+
+/* How long to wait before connecting again. All zero is reset. */
+typedef struct tw_backoff {
+    uint32_t delay_ms; /* the longest of the last wait */
+} tw_backoff;
+
+/* After a connection that stood for a while (longer than the last wait, say). */
+void tw_backoff_reset(tw_backoff *backoff);
+/* Milliseconds: at most 1 s the first time, then 2, 4, 8, 16, 32 and 60 s; half of that is fixed, the rest is from
+ * `random`, of which all 32 bits may be random. */
+uint32_t tw_backoff_next(tw_backoff *backoff, uint32_t random);
+
+#if TW_WITH_CURSOR
+/* Where the cursor is drawn into the framebuffer now, and the pixels that are under it, rows without gaps: who reads the
+ * picture puts them in its place. NULL: the framebuffer is without a cursor, as after the end of a connection. */
+const void *tw_client_under(
+    const tw_client *client, unsigned *x, unsigned *y, unsigned *width, unsigned *height);
+#endif
 
 #if TW_WITH_STATISTICS
 typedef struct tw_statistics {
@@ -313,7 +383,8 @@ TW_MUST_USE tw_status tw_client_tick(tw_client *client, uint32_t now_ms);
 TW_MUST_USE tw_status tw_client_end(tw_client *client);
 
 /* Another framebuffer or strip (whichever the client was made with), to be called by the callback `resize` where the
- * old one does not fit the new size. If it still does not fit, the connection ends with TW_CODE_MEMORY. */
+ * old one does not fit the new size. If it still does not fit, the connection ends with
+ * TW_CODE_BAD_VALUE. */
 void tw_client_surface(tw_client *client, void *memory, size_t size, size_t stride);
 
 #ifdef __cplusplus

@@ -117,6 +117,7 @@
 #define TW_MSG_CONTROL 39
 #define TW_MSG_PAUSE 40
 #define TW_MSG_REFRESH 41
+#define TW_MSG_RESIZE_SESSION 42
 #define TW_MSG_BEGIN 64
 #define TW_MSG_END 65
 #define TW_MSG_FILL 66
