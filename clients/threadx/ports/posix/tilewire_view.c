@@ -18,6 +18,8 @@
 typedef struct options {
     const char *host, *port, *device_id, *key_file, *output;
     unsigned long seconds; /* that the picture may still change after it is whole */
+    int tls;
+    tw_posix_trust trust;
 } options;
 
 /* What the callbacks know. */
@@ -150,33 +152,57 @@ static int watch(tw_client *client, const options *given, const viewer *seen) {
 }
 
 static int usage(void) {
-    fputs("usage: tilewire-view [--seconds N] [--device-id NAME] [--auth-key-file FILE] [--output FILE.ppm] "
-          "HOST [PORT]\n",
+    fputs("usage: tilewire-view [--seconds N] [--device-id NAME] [--auth-key-file FILE] [--output FILE.ppm]\n"
+          "                     [--tls] [--ca FILE | --insecure-tls] HOST [PORT]\n",
         stderr);
     return 2;
 }
 
+/* 1: an option without a value. */
+static int parse_switch(const char *word, options *given) {
+    if (strcmp(word, "--tls") != 0 && strcmp(word, "--insecure-tls") != 0) {
+        return 0;
+    }
+    given->tls = 1;
+    given->trust.unchecked |= strcmp(word, "--insecure-tls") == 0;
+    return 1;
+}
+
+/* 0, or -1. */
+static int parse_option(const char *word, const char *value, options *given) {
+    char *end = NULL;
+    if (strcmp(word, "--seconds") == 0) {
+        given->seconds = strtoul(value, &end, 10);
+        return *value < '0' || *value > '9' || *end != 0 || given->seconds > 1000000 ? -1 : 0;
+    }
+    if (strcmp(word, "--device-id") == 0) {
+        given->device_id = value;
+    } else if (strcmp(word, "--auth-key-file") == 0) {
+        given->key_file = value;
+    } else if (strcmp(word, "--output") == 0) {
+        given->output = value;
+    } else if (strcmp(word, "--ca") == 0) {
+        given->trust.ca_file = value;
+        given->tls = 1;
+    } else {
+        return -1;
+    }
+    return 0;
+}
+
 static int parse(int count, char **words, options *given) {
     int at = 1;
-    for (; at + 1 < count && strncmp(words[at], "--", 2) == 0; at += 2) {
-        const char *value = words[at + 1];
-        char *end = NULL;
-        if (strcmp(words[at], "--seconds") == 0) {
-            given->seconds = strtoul(value, &end, 10);
-            if (*value < '0' || *value > '9' || *end != 0 || given->seconds > 1000000) {
-                return -1;
-            }
-        } else if (strcmp(words[at], "--device-id") == 0) {
-            given->device_id = value;
-        } else if (strcmp(words[at], "--auth-key-file") == 0) {
-            given->key_file = value;
-        } else if (strcmp(words[at], "--output") == 0) {
-            given->output = value;
+    while (at < count && strncmp(words[at], "--", 2) == 0) {
+        if (parse_switch(words[at], given)) {
+            at++;
+        } else if (at + 1 < count && parse_option(words[at], words[at + 1], given) == 0) {
+            at += 2;
         } else {
             return -1;
         }
     }
-    if (at >= count || count - at > 2 || words[at][0] == '-') {
+    if (at >= count || count - at > 2 || words[at][0] == '-'
+        || (given->trust.ca_file != NULL && given->trust.unchecked)) {
         return -1;
     }
     given->host = words[at];
@@ -186,8 +212,15 @@ static int parse(int count, char **words, options *given) {
     return 0;
 }
 
+static int connect_to(const options *given, const char **problem) {
+    if (tw_posix_connect(&connection, given->host, given->port, problem) != 0) {
+        return -1;
+    }
+    return given->tls ? tw_posix_secure(&connection, given->host, &given->trust, problem) : 0;
+}
+
 int main(int count, char **words) {
-    options given = {NULL, "7800", "tilewire-view", NULL, "tilewire.ppm", 0};
+    options given = {NULL, "7800", "tilewire-view", NULL, "tilewire.ppm", 0, 0, {NULL, 0}};
     uint8_t key[TW_KEY_SIZE];
     viewer seen = {0, 0};
     tw_client *client = NULL;
@@ -204,8 +237,17 @@ int main(int count, char **words) {
     if (status != TW_OK) {
         return complain("cannot start", tw_status_text(status));
     }
-    if (tw_posix_connect(&connection, given.host, given.port, &problem) != 0) {
-        return complain(given.host, problem);
+    if (given.tls && !TW_POSIX_WITH_TLS) {
+        return complain(
+            "--tls, --ca, --insecure-tls", "this build has no TLS: OpenSSL's headers were not there");
+    }
+    if (given.trust.unchecked) {
+        (void)complain(given.host, "its certificate is not checked (--insecure-tls): anybody could be there");
+    }
+    if (connect_to(&given, &problem) != 0) {
+        (void)complain(given.host, problem);
+        tw_posix_disconnect(&connection);
+        return 1;
     }
     failed = watch(client, &given, &seen);
     tw_posix_disconnect(&connection);

@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tw_posix_tls.h"
+
 #ifndef MSG_NOSIGNAL
 #    define MSG_NOSIGNAL 0
 #endif
@@ -24,14 +26,37 @@ static int would_block(void) {
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
+/* 0, or -1 with errno. A blocking connect() would wait for minutes where nobody answers. */
+static int connect_socket(int opened, const struct addrinfo *address) {
+    struct pollfd door = {opened, POLLOUT, 0};
+    socklen_t size = sizeof errno;
+    int ready, why = 0;
+    if (fcntl(opened, F_SETFL, O_NONBLOCK) != 0) {
+        return -1;
+    }
+    if (connect(opened, address->ai_addr, address->ai_addrlen) == 0) {
+        return 0;
+    }
+    if (errno != EINPROGRESS) {
+        return -1;
+    }
+    do {
+        ready = poll(&door, 1, TW_POSIX_CONNECT_MS);
+    } while (ready < 0 && errno == EINTR);
+    if (ready < 0 || getsockopt(opened, SOL_SOCKET, SO_ERROR, &why, &size) != 0) {
+        return -1;
+    }
+    errno = ready == 0 ? ETIMEDOUT : why;
+    return errno == 0 ? 0 : -1;
+}
+
 static int open_socket(const struct addrinfo *address) {
     const int yes = 1;
     const int opened = socket(address->ai_family, address->ai_socktype, address->ai_protocol);
     if (opened < 0) {
         return -1;
     }
-    if (connect(opened, address->ai_addr, address->ai_addrlen) != 0
-        || fcntl(opened, F_SETFL, O_NONBLOCK) != 0) {
+    if (connect_socket(opened, address) != 0) {
         const int why = errno;
         close(opened);
         errno = why;
@@ -47,6 +72,8 @@ int tw_posix_connect(tw_posix *link, const char *host, const char *port, const c
     int failed;
     link->socket = -1;
     link->stream_ended = 0;
+    link->tls = NULL;
+    link->tls_more = link->tls_failed = 0;
     link->at = link->end = 0;
     memset(&wanted, 0, sizeof wanted);
     wanted.ai_socktype = SOCK_STREAM;
@@ -66,16 +93,43 @@ int tw_posix_connect(tw_posix *link, const char *host, const char *port, const c
     return 0;
 }
 
-void tw_posix_disconnect(tw_posix *link) {
-    if (link->socket >= 0) {
-        close(link->socket);
-        link->socket = -1;
+/* A socket that is closed with unread bytes is reset, and the reset would overtake our last words. */
+static void linger(tw_posix *link) {
+    const uint32_t started_ms = tw_posix_now_ms();
+    uint32_t passed_ms = 0;
+    if (shutdown(link->socket, SHUT_WR) != 0) {
+        return;
     }
+    while (passed_ms < TW_POSIX_FAREWELL_MS) {
+        struct pollfd door = {link->socket, POLLIN, 0};
+        ssize_t got;
+        if (poll(&door, 1, (int)(TW_POSIX_FAREWELL_MS - passed_ms)) == 0) {
+            return;
+        }
+        got = recv(link->socket, link->chunk, sizeof link->chunk, 0);
+        if (got == 0 || (got < 0 && !would_block())) {
+            return;
+        }
+        passed_ms = tw_posix_now_ms() - started_ms;
+    }
+}
+
+void tw_posix_disconnect(tw_posix *link) {
+    if (link->socket < 0) {
+        return;
+    }
+    if (link->tls != NULL) {
+        tw_posix_tls_end(link);
+    }
+    linger(link);
+    close(link->socket);
+    link->socket = -1;
 }
 
 /* 0, or -1 where the socket failed. */
 static int read_chunk(tw_posix *link) {
-    const ssize_t got = recv(link->socket, link->chunk, sizeof link->chunk, 0);
+    const ssize_t got = link->tls != NULL ? tw_posix_tls_read(link, link->chunk, sizeof link->chunk)
+                                          : recv(link->socket, link->chunk, sizeof link->chunk, 0);
     if (got > 0) {
         link->at = 0;
         link->end = (size_t)got;
@@ -95,7 +149,8 @@ static int write_output(tw_posix *link, tw_client *client) {
         if (length == 0) {
             return 0;
         }
-        sent = send(link->socket, data, length, MSG_NOSIGNAL);
+        sent = link->tls != NULL ? tw_posix_tls_write(link, data, length)
+                                 : send(link->socket, data, length, MSG_NOSIGNAL);
         if (sent < 0) {
             return would_block() ? 0 : -1;
         }
@@ -119,16 +174,20 @@ int tw_posix_step(tw_posix *link, tw_client *client, int timeout_ms) {
     struct pollfd door;
     size_t waiting;
     int over;
+    /* Nothing is read before the client has taken what is here: the server is held back by TCP. */
+    const int reads = link->at == link->end && !link->stream_ended;
+    /* What TLS holds decrypted, poll() does not know of. */
+    const int more = reads && link->tls_more;
     (void)tw_client_output(client, &waiting);
     door.fd = link->socket;
     door.revents = 0;
-    /* Nothing is read before the client has taken what is here: the server is held back by TCP. */
-    door.events =
-        (short)((link->at == link->end && !link->stream_ended ? POLLIN : 0) | (waiting != 0 ? POLLOUT : 0));
-    if (poll(&door, 1, timeout_ms < TICK_MS ? timeout_ms : TICK_MS) < 0 && errno != EINTR) {
+    door.events = (short)((reads ? POLLIN : 0)
+                          | (waiting != 0 || (link->tls != NULL && tw_posix_tls_unsent(link)) ? POLLOUT : 0));
+    if (poll(&door, 1, more ? 0 : timeout_ms < TICK_MS ? timeout_ms : TICK_MS) < 0 && errno != EINTR) {
         return -1;
     }
-    if ((door.revents & (POLLIN | POLLHUP | POLLERR)) && link->at == link->end && read_chunk(link) != 0) {
+    if ((more || (door.revents & (POLLIN | POLLHUP | POLLERR))) && link->at == link->end
+        && read_chunk(link) != 0) {
         return -1;
     }
     over = decode(link, client) || tw_client_tick(client, tw_posix_now_ms()) != TW_OK;
