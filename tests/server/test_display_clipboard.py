@@ -193,6 +193,21 @@ async def test_a_newer_text_ends_the_wait_for_an_older(display: Display) -> None
         await is_as_good_as_ever(display)
 
 
+@pytest.mark.parametrize("part", [None, PART])
+async def test_who_answers_late_is_not_taken_for_who_owns_it_now(display: Display, part: int | None) -> None:
+    async with copier(display.name, utf8("older"), part=part) as slow, copier(display.name, utf8("newer")) as quick:
+        slow.may_go_on, quick.may_go_on = trio.Event(), trio.Event()
+        slow.take()
+        await slow.until(lambda: slow.requests)
+        quick.take()
+        await quick.until(lambda: quick.requests)
+        slow.may_go_on.set()
+        await wait_all_tasks_blocked()
+        await display.inject([], owner=1, serial=1)
+        quick.may_go_on.set()
+        assert await copied(display) == "newer"
+
+
 @pytest.mark.parametrize("raw", [b"\xff", b"half \xe4\xb8", "\ud800".encode("utf-8", "surrogatepass"), b"\xc0\x80"])
 async def test_what_is_not_utf_8_is_no_text(display: Display, raw: bytes) -> None:
     async with copier(display.name, {"UTF8_STRING": raw}) as owner:

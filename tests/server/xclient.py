@@ -303,6 +303,7 @@ class Copier(_Client):
                 await self._answer(asked, self._offers.get(self.requests[-1]))
 
     async def _answer(self, asked: event.SelectionRequest, data: bytes | None) -> None:
+        await self.may_go_on.wait()
         window, part = asked.requestor, self._part
         incr = self.display.intern_atom("INCR")
         if data is not None and part is not None:
