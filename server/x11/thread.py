@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVarTuple, Unpack
 
 import trio
@@ -187,6 +188,8 @@ class XThread:
 
         self._wire: Wire
         self._grabber: Grabber
+        # What the listener has not been told yet.
+        self._untold: list[Callable[[], object]] = []
         self._keyboard: Keyboard
         self._cursors: Cursors
         self._bell: Bell
@@ -262,11 +265,23 @@ class XThread:
             self._tell(self._listener.failed, failed)
         finally:
             self._tell(self._listener.ended)
+            self._deliver()
 
     def _tell(self, what: Callable[[Unpack[Args]], object], *args: *Args) -> None:
-        # Once trio has ended nobody is left to hear it.
-        with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(what, *args)
+        """Have the listener hear something, in this order, when `_deliver` is called."""
+        self._untold.append(partial(what, *args))
+
+    def _deliver(self) -> None:
+        # All at once: to wake trio's thread for each costs more than most of what is told.
+        untold, self._untold = self._untold, []
+        if untold:
+            # Once trio has ended nobody is left to hear it.
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(_call_all, untold)
+
+    def _answer(self, order: Order) -> None:
+        self._tell(self._listener.answered, order, self._captures)
+        self._deliver()
 
     def _live(self) -> None:
         self.waiting_since = time.monotonic()
@@ -317,6 +332,7 @@ class XThread:
         self._sizes = Sizes(wire)
         self.waiting_since = None
         self._tell(self._listener.opened, self._size, self._sizes.largest or self._size)
+        self._deliver()
 
     def _serve(self) -> None:
         poll = select.poll()
@@ -334,6 +350,7 @@ class XThread:
                 with suppress(BlockingIOError):
                     os.eventfd_read(self._doorbell)
             self._read_events()
+            self._deliver()
             for order in orders:
                 if isinstance(order, CaptureOrder):
                     self._capture(order)
@@ -396,6 +413,7 @@ class XThread:
             self._cursors.catch_up(self._newest_input or 0)
         self._selections.catch_up()
         self.waiting_since = None
+        self._deliver()
 
     def _set_size(self, size: tuple[int, int]) -> None:
         if size == self._size:
@@ -415,7 +433,7 @@ class XThread:
         self.waiting_since = None
         # The server has reported the new size before it answered.
         self._read_events()
-        self._tell(self._listener.answered, order, self._captures)
+        self._answer(order)
 
     def _do_with_clipboard(self, order: WantOrder | OfferOrder) -> None:
         self.waiting_since = time.monotonic()
@@ -428,7 +446,7 @@ class XThread:
             self._read_events()
         self._wire.sync()
         self.waiting_since = None
-        self._tell(self._listener.answered, order, self._captures)
+        self._answer(order)
 
     # Pixels.
 
@@ -454,7 +472,7 @@ class XThread:
             self._taken = (order, capture.damage)
             order.capture = capture
             self.waiting_since = None
-        self._tell(self._listener.answered, order, self._captures)
+        self._answer(order)
 
     def _grab(self, boxes: Sequence[Box], *, whole: bool) -> Capture:
         for _ in range(_SIZE_TRIES):
@@ -513,7 +531,7 @@ class XThread:
             self._newest_input = order.serial
         # What the input changed at once is known before the input counts as done.
         self._read_events()
-        self._tell(self._listener.answered, order, self._captures)
+        self._answer(order)
 
     def _put_in(self, owner: int, item: Input) -> Waits:
         match item:
@@ -563,6 +581,11 @@ class XThread:
         self._keyboard.give_back()
         self._wire.sync()
         self.waiting_since = None
+
+
+def _call_all(calls: Sequence[Callable[[], object]]) -> None:
+    for call in calls:
+        call()
 
 
 def _cut(tap: socket.socket) -> None:
