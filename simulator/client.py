@@ -114,6 +114,18 @@ class Statistics:
     bytes_by_type: dict[str, int]
     """Their bytes, with type and length."""
 
+    def __add__(self, other: Statistics) -> Statistics:
+        def both(one: dict[str, int], two: dict[str, int]) -> dict[str, int]:
+            return {name: one.get(name, 0) + two.get(name, 0) for name in one | two}
+
+        return Statistics(
+            bytes=self.bytes + other.bytes,
+            updates=self.updates + other.updates,
+            decode_us=self.decode_us + other.decode_us,
+            messages=both(self.messages, other.messages),
+            bytes_by_type=both(self.bytes_by_type, other.bytes_by_type),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:

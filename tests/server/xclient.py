@@ -279,6 +279,8 @@ class Copier(_Client):
         """The targets that it was asked for."""
         self.parts = 0
         """How many it has given."""
+        self.pause_after: int | None = None
+        """Parts, after which it waits for `may_go_on`."""
         self.changed = trio.Event()
         """Set, and replaced, when it has given a part or was asked for something."""
 
@@ -327,6 +329,8 @@ class Copier(_Client):
             window.change_property(asked.property, asked.target, 8, now)
             self.display.flush()
             self.parts += 1
+            if self.parts == self.pause_after:
+                self.may_go_on = trio.Event()
             self._tell()
             at += 0 if self.endless else part
             if not now:
