@@ -186,7 +186,9 @@ typedef struct tw_client_config {
 
     /* TW_CURSOR_NONE; TW_CURSOR_IN_PICTURE: the server draws the pointer; TW_CURSOR_LOCAL: the client draws it, at once
      * where tw_client_pointer() moves it. It draws into a framebuffer that can be read, and hands every place that
-     * changed to `draw`; or it tells `cursor_shape` and `cursor_position` of an overlay. */
+     * changed to `draw`, also out of tw_client_pointer(), tw_client_tick() and what ends the connection; or it tells
+     * `cursor_shape` and `cursor_position` of an overlay. While something is pending no pixel changes: it moves with the
+     * next call after tw_client_draw_done(), and is taken off with it where the connection has ended meanwhile. */
     unsigned cursor;
     unsigned cursor_max_side; /* of a local one: larger shapes are not sent; 1 to TW_MAX_CURSOR_SIDE */
     void *cursor_memory;      /* of any alignment */
