@@ -18,7 +18,7 @@ from typing import Final
 
 import trio
 
-from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Code, Panel, Point, Resumed
+from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Code, Panel, Point, Rect, Resumed
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import CursorMode
 from tilewire.simulator.client import (
@@ -377,8 +377,12 @@ class Device:
     # The picture.
 
     def _pixel(self, x: int, y: int) -> bytes:
-        """One stored pixel."""
+        """One stored pixel, of what is under the cursor where one is drawn."""
         stored = self.panel.pixel_format.stored
+        cursor = self._client.cursor
+        if cursor is not None and cursor.contains(Rect(x, y, 1, 1)):
+            at = (y * self._client.width + x) * stored
+            return self._client.framebuffer[at : at + stored]
         at = y * self._client.stride + x * stored
         return bytes(self._client.picture[at : at + stored])
 

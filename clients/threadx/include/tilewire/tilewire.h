@@ -137,6 +137,8 @@ typedef struct tw_resume {
     uint32_t update;              /* the last one that was shown whole */
     unsigned width, height;       /* of the panel, as RESIZE left it */
     uint32_t cache_slots, cache_slot_bytes;
+    /* The local cursor: largest side, and what is in its memory. Width 0: nothing. */
+    uint8_t cursor_side, cursor_width, cursor_height, cursor_hot_x, cursor_hot_y;
 } tw_resume;
 
 /* How a client is set up. Set everything to zero first: zero is a sensible value for what is not named here.
@@ -176,8 +178,9 @@ typedef struct tw_client_config {
     const char *url;       /* what the program is to open; NULL: not said */
     const uint8_t *ticket; /* lets a viewer in instead of a key; NULL: none */
     size_t ticket_size;    /* 1 to 64 bytes */
-    /* The end of an earlier connection; NULL: none. Size of the panel, framebuffer and cache must be as that connection
-     * left them for their contents to be of use; where something else is right, the server paints anew. */
+    /* The end of an earlier connection; NULL: none. Size of the panel, framebuffer, cache and the cursor's memory must be
+     * as that connection left them for their contents to be of use, and an overlay must still be one; where something
+     * else is right, the server paints anew. */
     const tw_resume *resume;
     unsigned density;        /* dots per inch; 0: not said */
     unsigned max_rect_width; /* widest rectangle of pixels; 0: the panel's width */
