@@ -30,6 +30,7 @@ from tilewire.server.x11.news import (
     News,
     NewsBox,
     PointerMoved,
+    Stalled,
 )
 from tilewire.server.x11.thread import (
     Capture,
@@ -63,11 +64,13 @@ __all__ = [
     "Patch",
     "PointerMove",
     "PointerMoved",
+    "Stalled",
     "Text",
     "open_display",
 ]
 
 STALL_LIMIT_S = 10.0
+STALL_NOTICE_S = 2.0
 # What a server that answers needs to let go of keys and disconnect is a millisecond.
 _FAREWELL_S = 1.0
 
@@ -93,6 +96,7 @@ class _Ledger:
         self.shape: CursorShape | None = None
         self.place = Place(0, 0, 0)
         self._news = NewsBox()
+        self._stalled_since = 0.0
         # Set, and replaced, when there is news or the display was lost.
         self._novelty = trio.Event()
 
@@ -142,6 +146,12 @@ class _Ledger:
 
     def clipboard_failed(self, reason: str) -> None:
         self._report(ClipboardFailed(reason))
+
+    def stalled(self, since: float) -> None:
+        """The X server has not answered since then."""
+        if since != self._stalled_since:
+            self._stalled_since = since
+            self._report(Stalled())
 
     async def next_news(self) -> News:
         """The next piece of news. Raises what the display was lost by, and then no more news."""
@@ -276,14 +286,17 @@ class Display:
         """Take the damage and read the whole screen. Raises DisplayLost."""
         return await self._capture(whole=True)
 
-    async def inject(self, inputs: Sequence[Input], *, owner: int, serial: int) -> None:
-        """Carry out a viewer's input; returns when the X server has confirmed it.
+    async def inject(self, inputs: Sequence[Input], *, owner: int, serial: int) -> int:
+        """Carry out a viewer's input; returns when the X server has confirmed it, how many keys and characters there
+        were that the keyboard has no key for.
 
         Batches are carried out in the order of the calls, and each `serial` is larger than the last. Text
         with characters that the keymap lacks takes 0.1 s or more, during which captures go on and other input
         queues up. Once begun, a batch is carried out even if the call is cancelled. Raises DisplayLost.
         """
-        await self._ask(InjectOrder(owner, serial, tuple(inputs)))
+        order = InjectOrder(owner, serial, tuple(inputs))
+        await self._ask(order)
+        return order.untyped
 
     async def release_all(self, owner: int) -> None:
         """Let go of every key and button that a viewer holds, after the input it has sent. Raises
@@ -347,17 +360,21 @@ class Display:
 
     async def patiently(self, done: trio.Event) -> None:
         """Wait for the thread, but not for an X server that does not answer: then the display is lost."""
-        patience_s = self._stall_limit_s
+        patience_s = min(STALL_NOTICE_S, self._stall_limit_s)
         while True:
             with trio.move_on_after(patience_s):
                 await done.wait()
             if done.is_set():
                 return
-            patience_s = self._stall_limit_s
+            patience_s = min(STALL_NOTICE_S, self._stall_limit_s)
             since = self._thread.waiting_since
             if since is None:
                 continue
-            patience_s -= time.monotonic() - since
+            silent_s = time.monotonic() - since
+            if silent_s >= patience_s:
+                self._ledger.stalled(since)
+                patience_s = self._stall_limit_s
+            patience_s -= silent_s
             if patience_s <= 0:
                 silence = f"did not answer for {self._stall_limit_s:g} s"
                 self._ledger.failed(DisplayLost(f"the X server of display {self._name} {silence}"))

@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from tilewire.protocol import Code, Connection, Point, Rect, RemoteProtocolError, Resumed
+from tilewire.protocol import Code, Connection, NoticeCode, Point, Rect, RemoteProtocolError, Resumed
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import MAX_SIDE
 from tilewire.server.cursor import NO_CURSOR, CursorImage, Overlay
@@ -23,6 +23,7 @@ from tilewire.server.display import (
     DisplayLost,
     DisplayRefused,
     PointerMoved,
+    Stalled,
 )
 from tilewire.server.encoder import Encoder
 from tilewire.server.kept import Kept, Shelf
@@ -124,6 +125,9 @@ class Session:
                 case BellRang():
                     for viewer in viewers:
                         viewer.rang()
+                case Stalled():
+                    for viewer in viewers:
+                        viewer.notice(NoticeCode.STALLED)
 
     async def _tidy(self) -> None:
         """Forget viewers that did not come back in time."""
@@ -172,12 +176,12 @@ class Session:
 
     # Input.
 
-    async def inject(self, inputs: Sequence[Input], *, owner: int) -> int:
-        """Carry out input; returns its serial when the X server has confirmed it."""
+    async def inject(self, inputs: Sequence[Input], *, owner: int) -> tuple[int, int]:
+        """Carry out input. When the X server has confirmed it: its serial, and how much of it no key can type."""
         self._serial += 1
         serial = self._serial
-        await self._display.inject(inputs, owner=owner, serial=serial)
-        return serial
+        untyped = await self._display.inject(inputs, owner=owner, serial=serial)
+        return serial, untyped
 
     async def set_clipboard(self, text: str, owner: int) -> None:
         """A viewer has put this into its clipboard: it is the session's from now on, and all others' too."""

@@ -140,7 +140,10 @@ class Steering:
         if not inputs and not batch:
             # Time had nothing for the hand to do.
             return
-        self._serial = serial = await self._session.inject(inputs, owner=self._number)
+        serial, untyped = await self._session.inject(inputs, owner=self._number)
+        self._serial = serial
+        if untyped:
+            self._host.notice(NoticeCode.NOT_TYPED)
         if batch:
             self._injected.append((serial, batch[-1].input, trio.current_time()))
 

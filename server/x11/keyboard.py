@@ -61,6 +61,8 @@ class Keyboard:
         self._map: KeyMap | None = None
         self._spare: frozenset[int] = frozenset()
         self._complained = False
+        self.untyped = 0
+        """Keys and characters so far that there was no key for."""
 
     # The server's map.
 
@@ -109,6 +111,7 @@ class Keyboard:
             state = self._wire.modifier_state()
             stroke = self._stroke(keymap, keysym, state)
             if stroke is None:
+                self.untyped += 1
                 return
         # Under Control, Alt and Super a key is a shortcut, and what is held is meant.
         shortcut = bool(state & keymap.shortcut_mask)
@@ -187,6 +190,7 @@ class Keyboard:
             for keysym in keysyms:
                 stroke = self._stroke(keymap, keysym, state)
                 if stroke is None:
+                    self.untyped += 1
                     continue
                 apply(stroke)
                 held = stroke.keycode in self._down

@@ -42,7 +42,12 @@ class BellRang:
     """The bell rang, once or many times."""
 
 
-News = CursorChanged | PointerMoved | ClipboardText | ClipboardFailed | BellRang
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """The X server has not answered for a while; it may yet."""
+
+
+News = CursorChanged | PointerMoved | ClipboardText | ClipboardFailed | BellRang | Stalled
 
 _CLIPBOARD = (ClipboardText, ClipboardFailed)
 

@@ -84,13 +84,15 @@ class CaptureOrder:
         self.capture: Capture | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class InjectOrder:
     """Carry out a viewer's input."""
 
     owner: int
     serial: int
     inputs: tuple[Input, ...]
+    untyped: int = 0
+    """Keys and characters for which the keyboard had no key, once it is done."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -524,8 +526,10 @@ class XThread:
             self._wire.sync()
         else:
             self._sent_to = None
+            untyped = self._keyboard.untyped
             for item in order.inputs:
                 yield from self._put_in(order.owner, item)
+            order.untyped = self._keyboard.untyped - untyped
             # Its answer also says that the server has carried out everything before it.
             self._cursors.learn(self._cursors.ask(), order.serial, self._sent_to)
             self._newest_input = order.serial

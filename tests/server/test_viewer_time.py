@@ -73,12 +73,13 @@ class FakeDisplay:
         pixels = bytearray((self._colour * 7919 + index // 4 * 31) & 0xFF for index in range(4 * rect.area))
         return Capture(self.size, (rect,), (Patch(rect, pixels),), self._serial)
 
-    async def inject(self, inputs: Sequence[Input], *, owner: int, serial: int) -> None:
+    async def inject(self, inputs: Sequence[Input], *, owner: int, serial: int) -> int:
         await trio.lowlevel.checkpoint()
         self.injected += inputs
         self._serial = serial
 
         self.pointer_serial = serial
+        return 0
 
     async def release_all(self, owner: int) -> None:
         await trio.lowlevel.checkpoint()
