@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from typing import Final
 
 from tilewire.protocol import PixelFormat, Point, Rect
@@ -41,12 +42,23 @@ class TileCache:
         self._slots = slots
         self._by_content: OrderedDict[bytes, int] = OrderedDict()
         """Slot by digest of the pixels, least recently used first."""
+        self._free = list(range(slots))
+        """A heap: the lowest first, so that a device that clears slots lazily touches little memory."""
         self._touched: dict[tuple[int, int], float] = {}
         """When a tile of the grid last changed, in seconds."""
 
     def forget(self) -> None:
         """Nothing that the device keeps is known any more."""
         self._by_content.clear()
+        self._free = list(range(self._slots))
+
+    def drop(self, slot: int) -> None:
+        """What the device keeps in one slot is not known any more."""
+        for digest, known in self._by_content.items():
+            if known == slot:
+                del self._by_content[digest]
+                heappush(self._free, slot)
+                return
 
     def tiles(self, area: Rect, panel: Rect) -> Iterator[Rect]:
         """Whole tiles of the grid that `area` touches."""
@@ -83,8 +95,8 @@ class TileCache:
         if digest in self._by_content:
             self._by_content.move_to_end(digest)
             return None
-        if len(self._by_content) < self._slots:
-            slot = len(self._by_content)
+        if self._free:
+            slot = heappop(self._free)
         elif next(iter(self._by_content.values())) == keep:
             return None
         else:

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from tilewire.protocol.constants import MAX_CLIPBOARD
 from tilewire.server.x11.cursors import CursorShape, Place
 from tilewire.server.x11.errors import DisplayError, DisplayLost, DisplayRefused
 from tilewire.server.x11.inputs import Button, Input, Key, PointerMove, Text
@@ -34,10 +35,12 @@ from tilewire.server.x11.thread import (
     Capture,
     CaptureOrder,
     InjectOrder,
+    OfferOrder,
     Order,
     Patch,
     ReleaseOrder,
     ResizeOrder,
+    WantOrder,
     XThread,
 )
 
@@ -133,6 +136,12 @@ class _Ledger:
 
     def rang(self) -> None:
         self._report(BellRang())
+
+    def clipboard(self, text: str) -> None:
+        self._report(ClipboardText(text))
+
+    def clipboard_failed(self, reason: str) -> None:
+        self._report(ClipboardFailed(reason))
 
     async def next_news(self) -> News:
         """The next piece of news. Raises what the display was lost by, and then no more news."""
@@ -291,6 +300,25 @@ class Display:
         await self._ask(order)
         if order.refusal is not None:
             raise DisplayRefused(order.refusal)
+
+    async def set_clipboard(self, text: str) -> None:
+        """Put a text on the session's clipboard, and in what its terminals paste (PRIMARY). It is not news.
+
+        Raises ValueError where it is more than MAX_CLIPBOARD bytes in UTF-8 or has half of a surrogate pair;
+        DisplayLost.
+        """
+        data = text.encode()
+        if len(data) > MAX_CLIPBOARD:
+            raise ValueError(f"a clipboard holds {MAX_CLIPBOARD} bytes, not {len(data)}")
+        await self._ask(OfferOrder(data))
+
+    def want_clipboard(self, wanted: bool) -> None:
+        """Whether what programs put on the clipboard is to be news; at first it is not, and nobody is asked for it.
+
+        What is there already becomes news when it is first wanted.
+        """
+        self._ledger.check()
+        self._thread.submit(WantOrder(wanted))
 
     async def _capture(self, *, whole: bool) -> Capture:
         order = CaptureOrder(whole=whole)

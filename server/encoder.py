@@ -110,6 +110,42 @@ class Damage:
         return taken
 
 
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What one update wrote: places of the panel, and cache slots."""
+
+    rects: tuple[Rect, ...]
+    slots: tuple[int, ...]
+
+
+class Journal:
+    """What updates touched that the device has not acknowledged, in order: should the line break, how many of them
+    came through is not known before the device says so. Pacing bounds how many there are."""
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+        """The number of the last update that is not here any more."""
+        self._touched: deque[Touched] = deque()
+
+    def note(self, touched: Touched) -> None:
+        """The next update touches this."""
+        self._touched.append(touched)
+
+    def acknowledge(self, update: int) -> None:
+        """The device shows everything up to `update`."""
+        while self.acknowledged < update and self._touched:
+            self._touched.popleft()
+            self.acknowledged += 1
+
+    def resized(self) -> None:
+        """Nothing that was written before says anything about the panel any more."""
+        self._touched = deque(Touched((), touched.slots) for touched in self._touched)
+
+    def after(self, update: int) -> list[Touched]:
+        """What the updates after `update` touched."""
+        return list(self._touched)[max(update - self.acknowledged, 0) :]
+
+
 class Encoder:
     """The shadow of one device and everything that brings it up to date. Belongs to one worker at a time."""
 
@@ -128,6 +164,7 @@ class Encoder:
         if side and hello.cache is not None:
             self._cache = TileCache(hello.cache.slots, side)
         self.quality = 75
+        self.journal = Journal()
         self.resize(hello.panel.width, hello.panel.height)
 
     def resize(self, width: int, height: int) -> None:
@@ -140,6 +177,28 @@ class Encoder:
             # JPEG is made from all the bits that the screen has.
             self._true = Surface(width, height, PixelFormat.XRGB8888)
         self._lossy: deque[tuple[float, Rect]] = deque()
+        self.journal.resized()
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the pictures take: most of all that is kept for a viewer."""
+        pixels = self.panel.area
+        return pixels * (2 * self._format.stored + 1) + (0 if self._true is self.now else 4 * pixels)
+
+    def adopt(self, earlier: Encoder, update: int) -> None:
+        """Go on from what a device shows that lost its line to `earlier` after update `update`, SPEC.md section 4.
+
+        Panel and pixel format are the same. What was touched later counts as unknown. `earlier` is used up.
+        """
+        self.shadow, self._lossy = earlier.shadow, earlier._lossy
+        if self._cache is not None and earlier._cache is not None and self._hello.cache == earlier._hello.cache:
+            self._cache = earlier._cache
+        for touched in earlier.journal.after(update):
+            for rect in touched.rects:
+                self.shadow.set_unknown(rect)
+            if self._cache is not None:
+                for slot in touched.slots:
+                    self._cache.drop(slot)
 
     def forget(self) -> None:
         """Nothing on the device is known any more: not its pixels, not its slots, not its model."""
@@ -158,6 +217,7 @@ class Encoder:
             if cursor is not None and part is not None:
                 self._true.blend(screen, view, cursor, part)
             if self.now is not self._true:
+                # The same as rendering it once more, and cheaper where the picture is scaled.
                 self.now.convert(self._true, rect, Point(rect.x, rect.y))
 
     # An update.
@@ -180,7 +240,25 @@ class Encoder:
             changed = self._recall(self._cache, changed, now_s, update)
         for rect in changed:
             self._send(rect, now_s, update)
+        self._note(update)
         return update
+
+    def _note(self, update: Update) -> None:
+        """Only after the last operation: an update that is dropped after this was never seen, and is in the journal."""
+        if not update.operations:
+            return
+        rects: list[Rect] = []
+        slots: list[int] = []
+        for operation in update.operations:
+            match operation:
+                case m.CacheStore():
+                    slots.append(operation.slot)
+                case m.CacheDraw(position=at):
+                    assert self._cache is not None
+                    rects.append(Rect(at.x, at.y, self._cache.side, self._cache.side))
+                case _:
+                    rects.append(operation.rect)  # type: ignore[attr-defined]
+        self.journal.note(Touched(tuple(rects), tuple(slots)))
 
     def _changes(self, area: Rect) -> list[Rect]:
         tight = changes(self.now, self.shadow, area)
@@ -413,6 +491,7 @@ class Encoder:
             left = bounding(waiting)
             if left is not None:
                 self._lossy.appendleft((sent_s, left))
+        self._note(update)
         return update
 
     def _refine(self, rect: Rect, now_s: float, update: Update) -> None:

@@ -51,11 +51,15 @@ class Hand:
         """When `tick` is to be called, or None. After `translate` and `tick` it is not in the past."""
         return self._gestures.deadline_s
 
-    def translate(self, batch: Sequence[Message], view: View, now_s: float = 0.0) -> tuple[list[Input], Point | None]:
+    @property
+    def settled(self) -> bool:
+        """Whether the view may move: not while fingers are down, nor before the second tap of two."""
+        return self._gestures.settled
+
+    def translate(self, batch: Sequence[Message], view: View, now_s: float) -> tuple[list[Input], Point | None]:
         """Inputs for the display, motion that nothing depends on left out; and where the view is to follow, if at all.
 
-        What lies under fingers must not move away from them, nor before the second tap of two: for fingers, the view
-        follows when they have settled.
+        What lies under fingers must not move away from them: for fingers, the view follows when they have settled.
         """
         inputs: list[Input] = []
         pointer: Point | None = None

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import trio
 
-from tilewire.protocol import Code, Connection, Rect, RemoteProtocolError
+from tilewire.protocol import Code, Connection, Point, Rect, RemoteProtocolError, Resumed
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import MAX_SIDE
-from tilewire.server.display import Capture, Display, DisplayLost
+from tilewire.server.cursor import NO_CURSOR, CursorImage, Overlay
+from tilewire.server.display import (
+    BellRang,
+    Capture,
+    ClipboardText,
+    CursorChanged,
+    CursorShape,
+    Display,
+    DisplayLost,
+    DisplayRefused,
+    PointerMoved,
+)
 from tilewire.server.encoder import Encoder
+from tilewire.server.kept import Kept, Shelf
 from tilewire.server.pixels import Screen
 from tilewire.server.transport import Transport
 from tilewire.server.view import View
@@ -23,6 +36,8 @@ log = logging.getLogger(__name__)
 
 MAX_VIEWERS: Final = 64
 """Of one session."""
+RESUMABLE: Final = frozenset({Code.TIMEOUT, Code.TOO_SLOW, Code.FLOOD, Code.REPLACED})
+"""A connection that ends with another code broke the protocol: what its device shows is anybody's guess."""
 
 
 class Session:
@@ -46,6 +61,11 @@ class Session:
         """Pictures taken so far."""
         self._look = trio.Event()
         self._ended: RemoteProtocolError | None = None
+        self.pointer = Point(*display.pointer)
+        self._pointer_serial = display.pointer_serial
+        self.shape = _image(display.cursor)
+        self._shelf = Shelf()
+        self._shelved = trio.Event()
 
     # The picture.
 
@@ -60,6 +80,21 @@ class Session:
 
     async def watch(self) -> None:
         """Keep the picture up to date while somebody looks. Raises DisplayLost when the display is gone."""
+        lost: list[DisplayLost] = []
+        async with trio.open_nursery() as nursery:
+
+            async def run(task: Callable[[], Awaitable[None]]) -> None:
+                try:
+                    await task()
+                except DisplayLost as error:
+                    lost.append(error)
+                    nursery.cancel_scope.cancel()
+
+            for task in (self._capture, self._hear, self._tidy):
+                nursery.start_soon(run, task)
+        raise lost[0]
+
+    async def _capture(self) -> None:
         await self._take(await self._display.capture_all())
         while True:
             await self._display.wait_damage()
@@ -68,6 +103,34 @@ class Session:
                 await self._look.wait()
                 continue
             await self._take(await self._display.capture())
+
+    async def _hear(self) -> None:
+        """Pass on what the display tells besides pixels."""
+        async for news in self._display.news():
+            viewers = list(self._viewers.values())
+            match news:
+                case CursorChanged(shape):
+                    self.shape = _image(shape)
+                    for viewer in viewers:
+                        viewer.pointer_changed(moved=False)
+                case PointerMoved(x, y, serial):
+                    moved = self.pointer != Point(x, y)
+                    self.pointer, self._pointer_serial = Point(x, y), serial
+                    for viewer in viewers:
+                        viewer.pointer_changed(moved=moved)
+                case ClipboardText(text):
+                    for viewer in viewers:
+                        viewer.clipboard_changed(text.encode())
+                case BellRang():
+                    for viewer in viewers:
+                        viewer.rang()
+
+    async def _tidy(self) -> None:
+        """Forget viewers that did not come back in time."""
+        while True:
+            self._shelved = trio.Event()
+            with trio.CancelScope(deadline=self._shelf.expire(trio.current_time())):
+                await self._shelved.wait()
 
     async def _take(self, capture: Capture) -> None:
         async with self._screen_lock:
@@ -86,8 +149,12 @@ class Session:
                 viewer.damaged(patch.rect)
             viewer.wake()
 
-    async def convert(self, encoder: Encoder, view: View, damage: list[Rect]) -> int | None:
+    async def convert(
+        self, encoder: Encoder, view: View, damage: list[Rect], overlay: Overlay | None = None
+    ) -> int | None:
         """Bring a viewer's picture up to date; returns the serial of the newest input that it can show.
+
+        `overlay`: the pointer, where it belongs into the picture.
 
         None, and nothing is done, where the view is of a screen that has another size by now.
         """
@@ -95,10 +162,12 @@ class Session:
             if view.session != self.size:
                 return None
             serial = self._captured_serial
-            if sum(rect.area for rect in damage) <= INLINE_PIXELS:
-                encoder.convert(self._screen, view, damage)
+            # Where the picture is shrunk, what it covers is what takes the time.
+            covers = view.window.area / view.picture.area
+            if sum(rect.area for rect in damage) * covers <= INLINE_PIXELS:
+                encoder.convert(self._screen, view, damage, overlay)
             else:
-                await trio.to_thread.run_sync(encoder.convert, self._screen, view, damage)
+                await trio.to_thread.run_sync(encoder.convert, self._screen, view, damage, overlay)
         return serial
 
     # Input.
@@ -110,9 +179,32 @@ class Session:
         await self._display.inject(inputs, owner=owner, serial=serial)
         return serial
 
+    async def set_clipboard(self, text: str, owner: int) -> None:
+        """A viewer has put this into its clipboard: it is the session's from now on, and all others' too."""
+        await self._display.set_clipboard(text)
+        for viewer in list(self._viewers.values()):
+            if viewer.number != owner:
+                viewer.clipboard_changed(text.encode())
+
+    async def resize(self, size: tuple[int, int]) -> str | None:
+        """Give the screen another size; returns why that is not possible, None where it was done."""
+        try:
+            await self._display.resize(*size)
+        except DisplayRefused as refusal:
+            return str(refusal)
+        return None
+
     async def release(self, owner: int) -> None:
         """Let go of whatever a viewer holds down."""
         await self._display.release_all(owner)
+
+    @property
+    def pointer_serial(self) -> int:
+        """The newest input that `pointer` accounts for."""
+        if self._display.pointer == (self.pointer.x, self.pointer.y):
+            # Input that did not move it is no news.
+            return self._display.pointer_serial
+        return self._pointer_serial
 
     # Who steers.
 
@@ -146,42 +238,83 @@ class Session:
 
     async def serve(self, connection: Connection, transport: Transport, hello: m.Hello) -> None:
         """Serve one device that has shaken hands. Raises RemoteProtocolError for the goodbye that is due."""
-        if self._ended is not None:
-            raise RemoteProtocolError(self._ended.code, str(self._ended))
         if hello.session not in (None, self.name) or hello.profile is not None or hello.url is not None:
             wanted = hello.session or hello.profile or hello.url
             raise RemoteProtocolError(Code.NO_SESSION, f"{wanted} is not to be had here")
+        kept, resumed = await self._find(connection, hello)
+        if self._ended is not None:
+            raise RemoteProtocolError(self._ended.code, str(self._ended))
         if len(self._viewers) >= MAX_VIEWERS:
             raise RemoteProtocolError(Code.LIMIT, f"{MAX_VIEWERS} viewers look already")
         self._numbers += 1
-        viewer = Viewer(self, connection, transport, hello, self._numbers, self._fps)
+        viewer = Viewer(self, connection, transport, self._numbers, self._fps, kept, resumed)
         self._viewers[viewer.number] = viewer
-        if self._holder is None and viewer.may_steer:
+        self._count_clipboards()
+        if viewer.may_steer and (self._holder is None or self._holder.leaves):
             self._holder = viewer
             for other in self._viewers.values():
                 if other is not viewer:
                     # The new one learns it from WELCOME.
                     other.control_changed()
         panel = f"{hello.panel} {connection.rules.format.name}"
-        log.info("%s: connected, panel %s", viewer.label, panel)
+        log.info("%s: %s, panel %s", viewer.label, "is back" if kept is not None else "connected", panel)
+        resumable = False
         try:
             await viewer.run()
+            resumable = True
+        except RemoteProtocolError as error:
+            resumable = error.code in RESUMABLE
+            raise
         finally:
             del self._viewers[viewer.number]
+            if resumable and not viewer.surrendered and self._ended is None:
+                self._shelf.put(viewer.token, viewer.kept(), trio.current_time())
+                self._shelved.set()
+            self._count_clipboards()
             if self._holder is viewer:
                 heir = next((other for other in self._viewers.values() if other.may_steer), None)
                 self._give(heir)
             with trio.CancelScope(deadline=trio.current_time() + 1, shield=True):
-                try:
+                with suppress(DisplayLost):
                     await self._display.release_all(viewer.number)
-                except DisplayLost:
-                    pass
+
+    async def _find(self, connection: Connection, hello: m.Hello) -> tuple[Kept | None, Resumed]:
+        """What a device goes on from; and its earlier connection, if we still believe in it, is ended."""
+        token = hello.resume.token if hello.resume is not None else None
+        kept: Kept | None = None
+        for viewer in list(self._viewers.values()):
+            if token is not None and viewer.token == token and viewer.device_id == hello.device_id:
+                await viewer.surrender()
+                kept = viewer.kept()
+            elif viewer.is_same_device(connection):
+                viewer.leave(Code.REPLACED, "the same device connected again")
+        if token is None:
+            return None, Resumed.NOT_ASKED
+        if kept is None:
+            kept = self._shelf.take(token, hello.device_id, trio.current_time())
+        if kept is None:
+            return None, Resumed.UNKNOWN_TOKEN
+        verdict = kept.verdict(hello)
+        return (kept if verdict is Resumed.RESUMED else None), verdict
+
+    def _count_clipboards(self) -> None:
+        """The session's clipboard is read only while somebody takes it."""
+        with suppress(DisplayLost):
+            self._display.want_clipboard(any(viewer.takes_clipboard for viewer in self._viewers.values()))
 
     def end(self, code: Code, text: str) -> None:
         """Say goodbye to all viewers, and to any that come now."""
         self._ended = RemoteProtocolError(code, text)
         for viewer in list(self._viewers.values()):
             viewer.leave(code, text)
+
+
+def _image(shape: CursorShape | None) -> CursorImage:
+    if shape is None or not shape.width or not shape.height:
+        return NO_CURSOR
+    # X takes any hot spot; that of xterm's hidden pointer lies a row below it.
+    hot_x, hot_y = min(max(shape.hot_x, 0), shape.width - 1), min(max(shape.hot_y, 0), shape.height - 1)
+    return CursorImage(shape.width, shape.height, hot_x, hot_y, shape.pixels)
 
 
 def _check_size(display: Display) -> None:

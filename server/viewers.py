@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from tilewire.protocol import (
+    AuthMethod,
     Capability,
     Code,
     Connection,
     EndOfStream,
     NoticeCode,
+    Point,
     Rect,
     RemoteProtocolError,
     Resumed,
@@ -24,20 +27,25 @@ from tilewire.protocol import (
 )
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import (
-    INPUT_ECHO_MS,
     PING_INTERVAL_S,
     PING_MISSES,
+    RESUME_S,
+    TOKEN_SIZE,
     ControlAction,
     Rotation,
     ViewMode,
 )
 from tilewire.protocol.geometry import bounding
 from tilewire.protocol.wire import Message
+from tilewire.server.clipboard import Incoming, Outgoing
+from tilewire.server.cursor import Overlay
 from tilewire.server.display import DisplayLost
-from tilewire.server.encoder import MOVE_MIN_AREA, Damage, Encoder, Update
+from tilewire.server.encoder import MOVE_MIN_AREA, Damage, Encoder, Touched, Update
 from tilewire.server.handshake import read_event
-from tilewire.server.inputs import Hand
+from tilewire.server.kept import Kept
 from tilewire.server.pacing import Pacing
+from tilewire.server.pointing import Pointing
+from tilewire.server.steering import INPUT_MESSAGES, Steering
 from tilewire.server.transport import FAREWELL_S, Gone, Transport, printable
 from tilewire.server.view import View
 
@@ -53,6 +61,8 @@ IN_FORCE: Final = (
     | Capability.INPUT_ECHO
     | Capability.RESIZE
     | Capability.TOUCH
+    | Capability.CLIPBOARD
+    | Capability.BELL
 )
 """The capabilities that this server puts to use."""
 STALLED_S: Final = 30.0
@@ -61,11 +71,11 @@ INLINE_PIXELS: Final = 4096
 """Updates up to this many damaged pixels are made at once: handing them to a thread would take longer."""
 INLINE_AREA: Final = 4 * INLINE_PIXELS
 """As long as no more than so many lie between them."""
-MAX_INPUTS: Final = 256
-"""Inputs that wait for the X server; beyond, the reader waits and the peer's TCP with it."""
 MAX_ANSWERS: Final = 64
 """Messages that wait to be written; beyond, the reader waits, or who asks without reading would fill the memory."""
 NOTICE_INTERVAL_S: Final = 1.0
+BELL_INTERVAL_S: Final = 0.1
+"""A program may ring a thousand times a second; nobody hears more than this."""
 RESIZE_INTERVAL_S: Final = 0.1
 """A new framebuffer is dear, and a window's edge that is dragged asks for many: the last of them counts."""
 SLICE_BYTES: Final = 16384
@@ -90,30 +100,57 @@ class Viewer:
         session: Session,
         connection: Connection,
         transport: Transport,
-        hello: m.Hello,
         number: int,
         fps: int,
+        kept: Kept | None,
+        resumed: Resumed,
     ) -> None:
+        """`kept`: what this viewer goes on from, where `resumed` is RESUMED."""
+        hello = connection.hello
+        assert hello is not None
         self._session = session
         self._connection = connection
         self._transport = transport
         self._hello = hello
         self.number = number
         self.label = f"viewer {number} ({printable(hello.device_id)}, {transport.peer})"
+        self.device_id = hello.device_id
+        self.surrendered = False
+        """Whether the device goes on elsewhere from what this viewer had."""
         self.may_steer = not hello.capabilities & Capability.VIEW_ONLY
         self._capabilities = hello.capabilities & IN_FORCE
+        if not self.may_steer:
+            self._capabilities &= ~Capability.CLIPBOARD
         self._max_fps = fps
+        self.token = secrets.token_bytes(TOKEN_SIZE)
+        """With it the device may go on where this connection ended."""
+        self._resumed = resumed
         self._encoder = Encoder(hello, self._capabilities)
+        self._encoding = trio.Lock()
+        """Held by whoever uses the encoder."""
         self._view = View(session.size, (hello.panel.width, hello.panel.height))
-        self._pan = (0, 0)
-        self._damage = Damage()
-        self._pacing = Pacing(fps)
         self._settings = m.Setting(fps=fps, quality=75, adaptive=1)
-        self._hand = Hand(number)
+        self._pointing = Pointing(hello.cursor, hello.max_message)
+        if kept is not None and hello.resume is not None:
+            self._encoder.adopt(kept.encoder, hello.resume.update)
+            self._encoder.quality = kept.settings.quality
+            self._pointing.adopt(kept.pointing, hello.resume.update)
+            self._view = replace(kept.view, session=session.size)
+            self._settings = kept.settings
+            connection.rules.adopt(kept.rules)
+        self._built_view = self._view
+        """The view that the shadow was last brought up to date with."""
+        self._overlay: Overlay | None = None
+        """The pointer in the picture, as it was converted last."""
+        self._damage = Damage()
+        self._pacing = Pacing(self._settings.fps)
+        self._steering = Steering(session, self, number, hello.density)
         self._outbox: deque[Message] = deque()
         self._flushed = trio.Event()
         self._forget = False
         """Whether the device has asked for a whole repaint. The encoder is the writer's: it carries that out."""
+        self._owes_update = True
+        """The first update tells the device that its picture is the session's, also where nothing has changed."""
         self._new_size: tuple[int, int] | None = None
         """What the device wants its framebuffer to be; carried out by the writer too."""
         self._resized_s = -math.inf
@@ -122,13 +159,9 @@ class Viewer:
         self._update = 0
         self._captures = session.captures
         """The session's count of captures when we last looked."""
-        self._injected: deque[tuple[int, int, float]] = deque(maxlen=MAX_INPUTS)
-        """(serial at the display, number of the input, when confirmed) of inputs not echoed yet."""
-        self._echoed = 0
-        self._inputs_send, self._inputs = trio.open_memory_channel[Message | None](MAX_INPUTS)
-        """None: look whether control was lost."""
-        self._steered = False
-        """Whether the hand may hold something."""
+        self._clipboard_in = Incoming()
+        self._clipboard_out = Outgoing(hello.max_message)
+        self._rang_s = -math.inf
         self._heard_s = self._pinged_s = trio.current_time()
         self._pings = 0
         self._taken_s = -math.inf
@@ -143,6 +176,28 @@ class Viewer:
         """Whether an update could go out now: only then is the screen worth grabbing."""
         return not self._paused and trio.current_time() >= self._pacing.ready_s()
 
+    @property
+    def view(self) -> View:
+        """What this viewer sees."""
+        return self._view
+
+    @property
+    def leaves(self) -> bool:
+        """Whether its end is decided."""
+        return self._farewell is not None
+
+    @property
+    def takes_clipboard(self) -> bool:
+        """Whether the session's clipboard is sent to this viewer."""
+        return bool(self._capabilities & Capability.CLIPBOARD)
+
+    def is_same_device(self, connection: Connection) -> bool:
+        """Whether the device of another connection is this one's: what proved nothing has to know our boot id too."""
+        hello = connection.hello
+        if hello is None or hello.device_id != self._hello.device_id:
+            return False
+        return (_proven(connection) and _proven(self._connection)) or hello.boot_id == self._hello.boot_id
+
     # What the session tells.
 
     def damaged(self, rect: Rect) -> None:
@@ -154,10 +209,29 @@ class Viewer:
 
     def session_resized(self, size: tuple[int, int]) -> None:
         """The session's screen has another size."""
-        self._view = View(size, self._view.panel, follow=self._view.follow)
-        self._pan = (0, 0)
-        self._damage.add(self._encoder.panel)
-        self._say_newest(self._view_state())
+        self._look(replace(self._view, session=size))
+        self.tell_view()
+
+    def pointer_changed(self, *, moved: bool) -> None:
+        """The session's pointer has another place (`moved`) or shape."""
+        if moved and self._steering.at_rest:
+            self.follow(self._session.pointer)
+        if self._overlay_now() != self._overlay:
+            self._damage_overlay()
+        self.wake()
+
+    def clipboard_changed(self, text: bytes) -> None:
+        """Somebody else has put this into the session's clipboard; UTF-8."""
+        if self.takes_clipboard:
+            self._clipboard_out.offer(text)
+            self.wake()
+
+    def rang(self) -> None:
+        """The session's bell rang."""
+        now = trio.current_time()
+        if self._capabilities & Capability.BELL and now >= self._rang_s + BELL_INTERVAL_S:
+            self._rang_s = now
+            self._say_newest(m.Bell())
 
     def wake(self) -> None:
         """Something is to be written."""
@@ -173,10 +247,28 @@ class Viewer:
     def control_changed(self) -> None:
         """Tell who holds the control, and let go of what was held with it."""
         self._say_newest(m.ControlState(role=self._role, holder=self._session.holder_number))
-        if self._steered and self._role is not Role.CONTROL:
-            with suppress(trio.WouldBlock):
-                # A full channel wakes the injecting task up as well.
-                self._inputs_send.send_nowait(None)
+        if self._role is not Role.CONTROL:
+            self._steering.control_lost()
+
+    async def surrender(self) -> None:
+        """End this viewer since its device is back on another connection; afterwards `kept` may be used by that."""
+        self.surrendered = True
+        self.token = secrets.token_bytes(TOKEN_SIZE)
+        self.leave(Code.REPLACED, "the same device connected again")
+        async with self._encoding:
+            pass
+
+    def kept(self) -> Kept:
+        """What a device that comes back goes on from."""
+        return Kept(
+            hello=self._hello,
+            encoder=self._encoder,
+            sent=self._update,
+            rules=self._connection.rules,
+            view=self._view,
+            settings=self._settings,
+            pointing=self._pointing,
+        )
 
     @property
     def _role(self) -> Role:
@@ -193,7 +285,7 @@ class Viewer:
         with self._stop:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._until, self._read)
-                nursery.start_soon(self._until, self._inject)
+                nursery.start_soon(self._until, self._steering.run)
                 await self._until(self._write)
                 nursery.cancel_scope.cancel()
         if self._farewell is not None:
@@ -227,7 +319,6 @@ class Viewer:
         self._say(message)
 
     def _welcome(self) -> None:
-        resumed = Resumed.NOT_ASKED if self._hello.resume is None else Resumed.UNKNOWN_TOKEN
         self._say(
             m.Welcome(
                 session=self._session.name,
@@ -238,18 +329,22 @@ class Viewer:
                     fps=self._settings.fps, quality=self._settings.quality, adaptive=self._settings.adaptive
                 ),
                 capabilities=self._capabilities,
-                resumed=resumed,
+                resume=m.ResumeOffer(token=self.token, lifetime_s=RESUME_S),
+                resumed=self._resumed,
             )
         )
-        self._say(self._view_state())
+        self.tell_view()
 
-    def _view_state(self) -> m.ViewState:
-        return m.ViewState(
-            mode=ViewMode.ONE_TO_ONE,
-            rotation=Rotation.R0,
-            follow=int(self._view.follow),
-            session=m.Size(width=self._view.session[0], height=self._view.session[1]),
-            window=self._view.window,
+    def tell_view(self) -> None:
+        """Say which view is in force."""
+        self._say_newest(
+            m.ViewState(
+                mode=self._view.mode,
+                rotation=self._view.rotation,
+                follow=int(self._view.follow),
+                session=m.Size(width=self._view.session[0], height=self._view.session[1]),
+                window=self._view.window,
+            )
         )
 
     # Reading.
@@ -263,8 +358,14 @@ class Viewer:
                 raise Gone("left without a goodbye")
             if isinstance(event, m.Goodbye):
                 raise Gone(f"said goodbye: {printable(event.text) or event.code}")
-            if isinstance(event, m.Pointer | m.Touch | m.Wheel | m.Key | m.TextInput):
-                await self._inputs_send.send(event)
+            if isinstance(event, INPUT_MESSAGES):
+                if isinstance(event, m.Pointer):
+                    self._pointing.moved(event.position)
+                await self._steering.put(event)
+            elif isinstance(event, m.ResizeSession):
+                await self._steering.put(event)
+            elif isinstance(event, m.Clipboard):
+                await self._take_clipboard(event)
             else:
                 self._handle(event)
                 # Many may have come at once: others are to have their turn in between.
@@ -277,13 +378,14 @@ class Viewer:
         match event:
             case m.Ack():
                 self._pacing.acknowledged(event.update, trio.current_time())
+                self._encoder.journal.acknowledge(event.update)
                 self.wake()
             case m.Ping():
                 self._say(m.Pong(stamp=event.stamp))
             case m.Setting():
                 self._set(event)
             case m.View():
-                self._pan_to(event)
+                self._look_at(event)
             case m.Control():
                 self._control(event)
             case m.Pause():
@@ -305,24 +407,56 @@ class Viewer:
         self._encoder.quality = self._settings.quality
         self._say(self._settings)
 
-    def _pan_to(self, wanted: m.View) -> None:
-        if wanted.mode != ViewMode.ONE_TO_ONE or wanted.rotation != Rotation.R0:
-            self._notice(NoticeCode.UNSUPPORTED, "this server shows 1:1 without rotation")
-        self._look(View(self._view.session, self._view.panel, self._view.origin, bool(wanted.follow)))
-        self._look(self._view.panned(wanted.origin))
-        self._say_newest(self._view_state())
+    def _look_at(self, wanted: m.View) -> None:
+        self._look(
+            replace(
+                self._view,
+                origin=wanted.origin,
+                follow=bool(wanted.follow),
+                mode=ViewMode(wanted.mode),
+                rotation=Rotation(wanted.rotation),
+            )
+        )
+        self.tell_view()
+
+    def follow(self, pointer: Point) -> None:
+        """Keep the session's pointer in sight, where the device wants that."""
+        view = self._view.following(pointer)
+        if view != self._view:
+            self._look(view)
+            self.tell_view()
 
     def _look(self, view: View) -> None:
-        dx, dy = view.origin.x - self._view.origin.x, view.origin.y - self._view.origin.y
-        self._view = view
-        if dx or dy:
-            self._pan = (self._pan[0] + dx, self._pan[1] + dy)
+        """Show this from now on."""
+        if view != self._view:
+            self._view = view
             self._damage.add(self._encoder.panel)
             self.wake()
 
+    def _overlay_now(self) -> Overlay | None:
+        return self._pointing.overlay(self._view, self._session.pointer, self._session.shape)
+
+    def _damage_overlay(self) -> None:
+        """The pointer in the picture is to be drawn anew, and taken off where it was."""
+        for overlay in (self._overlay, self._overlay_now()):
+            shown = overlay.rect(self._encoder.panel) if overlay is not None else None
+            if shown is not None:
+                self._damage.add(shown)
+
+    async def _take_clipboard(self, chunk: m.Clipboard) -> None:
+        whole = self._clipboard_in.take(chunk)
+        if whole is None:
+            return
+        try:
+            text = whole.decode()
+        except UnicodeDecodeError:
+            self.notice(NoticeCode.CLIPBOARD, "the clipboard's text is not UTF-8")
+        else:
+            await self._steering.put(text)
+
     def _control(self, wanted: m.Control) -> None:
         if not self.may_steer:
-            self._notice(NoticeCode.VIEW_ONLY, "")
+            self.notice(NoticeCode.VIEW_ONLY)
         elif wanted.action == ControlAction.ASK:
             self._session.take_control(self)
         elif wanted.action == ControlAction.PASS:
@@ -334,59 +468,18 @@ class Viewer:
     def _resize(self, size: tuple[int, int]) -> None:
         self._new_size = None
         self._encoder.resize(*size)
-        self._pan = (0, 0)
         self._damage = Damage()
         self._damage.add(self._encoder.panel)
-        self._view = View(self._view.session, size, follow=self._view.follow)
+        self._view = self._built_view = replace(self._view, panel=size)
         self._say(m.Resize(width=size[0], height=size[1]))
-        self._say_newest(self._view_state())
+        self.tell_view()
 
-    def _notice(self, code: NoticeCode, text: str) -> None:
+    def notice(self, code: NoticeCode, text: str = "") -> None:
+        """Tell the device of something after which all goes on; not too often."""
         now = trio.current_time()
         if now >= self._noticed_s + NOTICE_INTERVAL_S:
             self._noticed_s = now
             self._say(m.Notice(code=code, text=text or code.text))
-
-    # Input.
-
-    async def _inject(self) -> None:
-        while True:
-            batch = self._some(await self._inputs.receive())
-            while True:
-                try:
-                    batch += self._some(self._inputs.receive_nowait())
-                except trio.WouldBlock:
-                    break
-            if self._session.holder_number != self.number:
-                if self._steered:
-                    self._steered = False
-                    self._hand = Hand(self.number)
-                    await self._session.release(self.number)
-                if batch:
-                    self._notice(NoticeCode.VIEW_ONLY, "")
-                continue
-            if not batch:
-                continue
-            self._steered = True
-            inputs, pointer = self._hand.translate(batch, self._view)
-            if pointer is not None:
-                before = self._view.origin
-                self._look(self._view.following(pointer))
-                if self._view.origin != before:
-                    self._say_newest(self._view_state())
-            serial = await self._session.inject(inputs, owner=self.number)
-            self._injected.append((serial, batch[-1].input, trio.current_time()))  # type: ignore[attr-defined]
-            self.wake()
-
-    @staticmethod
-    def _some(message: Message | None) -> list[Message]:
-        return [] if message is None else [message]
-
-    def _newest_input(self, serial: int) -> int:
-        """The newest input that was injected when the display's `serial` was, to be echoed now."""
-        while self._injected and self._injected[0][0] <= serial:
-            self._echoed = self._injected.popleft()[1]
-        return self._echoed
 
     # Writing.
 
@@ -401,11 +494,16 @@ class Viewer:
                     self._resized_s, resize_due = now, math.inf
                     self._resize(self._new_size)
             await self._flush()
+            if self._clipboard_out:
+                # One chunk, then pixels again.
+                await self._send(self._connection.send(self._clipboard_out.next_chunk()))
+                self.wake()
             now = trio.current_time()
             due = math.inf if self._paused else self._pacing.ready_s()
             if now >= due:
                 # The newest state wins: what waits is not sent while newer pixels can be had, once for each update.
-                if self._damage and not (self._session.stale and self._captures == self._session.captures):
+                due_one = self._damage or self._owes_update
+                if due_one and not (self._session.stale and self._captures == self._session.captures):
                     await self._send_update()
                     continue
                 self._session.look()
@@ -415,15 +513,28 @@ class Viewer:
                     if due <= now:
                         await self._refine()
                         continue
-            with trio.CancelScope(deadline=min(due, resize_due, self._next_chore(now))):
+            with trio.CancelScope(deadline=min(due, resize_due, self._pointing.due_s, self._next_chore(now))):
                 await self._wake.wait()
 
     async def _flush(self) -> None:
-        if self._outbox:
+        """Write all that is to be said: what an update shows must have been announced before it."""
+        while True:
+            connection = self._connection
             data = bytearray()
             while self._outbox:
-                data += self._connection.send(self._outbox.popleft())
+                data += connection.send(self._outbox.popleft())
             self._flushed.set()
+            for news in self._pointing.news(
+                self._view,
+                self._session.pointer,
+                self._session.shape,
+                self._update,
+                trio.current_time(),
+                settled=self._steering.settled,
+            ):
+                data += connection.send(news)
+            if not data:
+                return
             await self._send(bytes(data))
 
     async def _send(self, data: bytes) -> None:
@@ -448,48 +559,56 @@ class Viewer:
             self._pinged_s = now
             ping = now + PING_INTERVAL_S
             self._say(m.Ping(stamp=int(now * 1e6)))
-        if self._injected and self._capabilities & Capability.INPUT_ECHO:
-            echoed = self._echoed
-            while self._injected and (echo := self._injected[0][2] + INPUT_ECHO_MS / 1000) <= now:
-                self._echoed = self._injected.popleft()[1]
-            if self._echoed != echoed:
-                self._say(m.InputEcho(input=self._echoed))
-            if self._injected:
-                due = min(due, echo)
+        if self._capabilities & Capability.INPUT_ECHO:
+            echo, echo_due = self._steering.overdue(now)
+            if echo is not None:
+                self._say(m.InputEcho(input=echo))
+            due = min(due, echo_due)
         return min(due, ping)
 
     async def _send_update(self) -> None:
         started = trio.current_time()
         self._captures = self._session.captures
         damage = self._damage.take()
-        pan, self._pan = self._pan, (0, 0)
         view, encoder = self._view, self._encoder
+        pan = view.shift_from(self._built_view) or (0, 0)
+        overlay = self._overlay = self._overlay_now()
         forget, self._forget = self._forget, False
-        serial = await self._session.convert(encoder, view, damage)
-        if serial is None:
-            # Meanwhile the session has another size, and all is damaged anew.
-            self._forget |= forget
-            return
-        if forget:
-            encoder.forget()
-        if is_brief(damage, pan):
-            update = encoder.build(damage, pan, started)
-        else:
-            update = await trio.to_thread.run_sync(encoder.build, damage, pan, started)
+        async with self._encoding:
+            if self._farewell is not None:
+                return
+            serial = await self._session.convert(encoder, view, damage, overlay)
+            if serial is None:
+                # Meanwhile the session has another size, and all is damaged anew.
+                self._forget |= forget
+                return
+            self._built_view = view
+            if forget:
+                encoder.forget()
+            if is_brief(damage, pan):
+                update = encoder.build(damage, pan, started)
+            else:
+                update = await trio.to_thread.run_sync(encoder.build, damage, pan, started)
         await self._send_operations(update, serial, started)
 
     async def _refine(self) -> None:
         """Make lossy pixels that rest exact, some at a time."""
         started = trio.current_time()
-        update = await trio.to_thread.run_sync(self._encoder.refine, started)
+        async with self._encoding:
+            if self._farewell is not None:
+                return
+            update = await trio.to_thread.run_sync(self._encoder.refine, started)
         await self._send_operations(update, 0, started)
 
     async def _send_operations(self, update: Update, serial: int, started: float) -> None:
-        if not update.operations or self._farewell is not None:
+        if self._farewell is not None or not (update.operations or self._owes_update):
             return
+        if not update.operations:
+            self._encoder.journal.note(Touched((), ()))
+        self._owes_update = False
         self._pacing.started(started)
         encoded_us = int((trio.current_time() - started) * 1e6)
-        data = self._encode(update, self._newest_input(serial), encoded_us)
+        data = self._encode(update, self._steering.newest(serial), encoded_us)
         self._pacing.sent(self._update, len(data), trio.current_time())
         await self._send(data)
         self._taken_s = trio.current_time()
@@ -519,3 +638,8 @@ class Viewer:
                 for operation, why in zip(update.operations[:room], update.reasons)
             ),
         )
+
+
+def _proven(connection: Connection) -> bool:
+    """Whether the device has shown that it has its key."""
+    return connection.reply is not None and connection.reply.method == AuthMethod.HMAC

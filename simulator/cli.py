@@ -16,8 +16,9 @@ from typing import Any, Final
 import trio
 from Xlib import XK
 
-from tilewire.protocol import DEFAULT_PANEL, PANELS
-from tilewire.protocol.constants import KEY_SIZE
+from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Point
+from tilewire.protocol import messages as m
+from tilewire.protocol.constants import KEY_SIZE, CursorMode, Rotation, ViewMode
 from tilewire.simulator.device import PARTS, Device, DeviceError, Setup, open_device
 from tilewire.simulator.stream import TLS_SCHEMES, StreamError, Trust
 
@@ -27,6 +28,7 @@ EXIT_ENDED: Final = 3
 STATUS_S: Final = 0.25
 AFTER_S: Final = 1.0
 """How long to go on after the last action where --for does not say."""
+CURSORS: Final = {"none": CursorMode.NONE, "picture": CursorMode.IN_PICTURE, "local": CursorMode.LOCAL}
 ACTION_S: Final = 1.0
 """How long an action may take to be injected before the next one is made."""
 
@@ -114,12 +116,24 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument(
         "--without", type=_parts, default=frozenset(), metavar="PARTS", help=f"do not offer some of {','.join(PARTS)}"
     )
+    view.add_argument(
+        "--cursor",
+        choices=CURSORS,
+        default="none",
+        help="draw the pointer: here, or the server into the picture (none)",
+    )
+    view.add_argument("--fit", action="store_true", help="shrink the session to the panel instead of a window of it")
+    view.add_argument("--rotate", type=int, choices=(0, 90, 180, 270), default=0, help="degrees clockwise (0)")
+    view.add_argument(
+        "--reconnect", action="store_true", help="when the line breaks, come back and go on with the same picture"
+    )
     view.add_argument("--png", type=Path, metavar="FILE", help="write the framebuffer at the end")
     view.add_argument("--for", type=_seconds, dest="seconds", metavar="SECONDS", help="after the first whole picture")
     view.add_argument("--settle", type=_seconds, default=0.0, metavar="SECONDS", help="quiet time before the actions")
     view.add_argument("--click", type=_point, action=_Append, metavar="X,Y", help="press the left button there")
     view.add_argument("--type", type=_unescaped, action=_Append, metavar="TEXT", help=r"type text; \n is Return")
     view.add_argument("--key", type=_keysyms, action=_Append, metavar="NAME", help="press a key, or keys: Control_L+l")
+    view.add_argument("--paste", action=_Append, metavar="TEXT", help="put this into the session's clipboard")
     view.add_argument("--probe", type=_point, metavar="X,Y", help="time from each input to a change of this pixel")
     view.add_argument("--json", action="store_true", help="print one object as the last line")
     return top
@@ -179,6 +193,9 @@ def _acts(device: Device, action: Action, *, apart: bool) -> list[tuple[str, Any
 
 
 async def _act(device: Device, action: Action, probe: tuple[int, int] | None) -> None:
+    if action.kind == "paste":
+        await device.paste(action.value)
+        return
     for kind, value in _acts(device, action, apart=probe is not None):
 
         def act(kind: str = kind, value: Any = value) -> None:
@@ -218,7 +235,20 @@ async def _view(arguments: argparse.Namespace) -> int:
         if x >= panel.width or y >= panel.height:
             raise UsageError(f"{x},{y} lies outside the panel of {panel.width}x{panel.height}")
     key = read_key(arguments.auth_key_file) if arguments.auth_key_file else None
-    setup = Setup(panel=panel, device_id=arguments.device_id, key=key, without=arguments.without)
+    view = None
+    if arguments.fit or arguments.rotate:
+        mode, rotation = ViewMode(int(arguments.fit)), Rotation(arguments.rotate // 90)
+        view = m.View(mode=mode, rotation=rotation, follow=1, origin=Point(0, 0))
+    setup = Setup(
+        panel=panel,
+        device_id=arguments.device_id,
+        key=key,
+        without=arguments.without,
+        capabilities=Capability.INPUT_ECHO | Capability.CLIPBOARD,
+        cursor=CURSORS[arguments.cursor],
+        view=view,
+        reconnect=arguments.reconnect,
+    )
     exit_code = 0
     async with open_device(arguments.address, setup, _trust(arguments)) as device, trio.open_nursery() as nursery:
         if sys.stderr.isatty():

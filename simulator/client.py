@@ -81,6 +81,8 @@ class Resume:
     height: int = 0
     cache_slots: int = 0
     cache_slot_bytes: int = 0
+    cursor: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    """The local cursor: its largest side; width, height and hot spot of what is in its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,18 @@ class Statistics:
     """Whole messages by name; OTHER: the server's hello, and what this version does not know."""
     bytes_by_type: dict[str, int]
     """Their bytes, with type and length."""
+
+    def __add__(self, other: Statistics) -> Statistics:
+        def both(one: dict[str, int], two: dict[str, int]) -> dict[str, int]:
+            return {name: one.get(name, 0) + two.get(name, 0) for name in one | two}
+
+        return Statistics(
+            bytes=self.bytes + other.bytes,
+            updates=self.updates + other.updates,
+            decode_us=self.decode_us + other.decode_us,
+            messages=both(self.messages, other.messages),
+            bytes_by_type=both(self.bytes_by_type, other.bytes_by_type),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +247,8 @@ class Kept:
     stride: int
     height: int
     cache: Any
+    shapes: Any
+    """Of the local cursor."""
 
 
 class Client:
@@ -260,6 +276,7 @@ class Client:
         self._input = ffi.new("uint32_t *")
         self._receive = ffi.new("uint8_t[]", config.max_message)
         self._cache: Any = None
+        self._shapes: Any = None
         self._client = self._make()
         self._kept = None
 
@@ -297,7 +314,9 @@ class Client:
         c.cursor, c.capabilities = config.cursor, config.capabilities
         if config.cursor == CursorMode.LOCAL:
             stored = 0 if config.overlay else config.pixel_format.stored
-            self._shapes = ffi.new("uint8_t[]", lib.tilewire_cursor_size(config.cursor_side, stored))
+            size = lib.tilewire_cursor_size(config.cursor_side, stored)
+            shapes = self._kept and self._kept.shapes
+            self._shapes = shapes if shapes and len(shapes) == size else ffi.new("uint8_t[]", size)
             c.cursor_max_side = config.cursor_side
             c.cursor_memory, c.cursor_memory_size = self._shapes, len(self._shapes)
         c.model_kib = config.model_kib
@@ -313,7 +332,7 @@ class Client:
             c.jpeg_subsamplings = config.jpeg_subsamplings
         if config.resume is not None:
             r = config.resume
-            words = (1, r.token, r.update, r.width, r.height, r.cache_slots, r.cache_slot_bytes)
+            words = (1, r.token, r.update, r.width, r.height, r.cache_slots, r.cache_slot_bytes, *r.cursor)
             kept.append(ffi.new("tw_resume *", words))
             c.resume = kept[-1]
         c.callbacks, c.user, c.now_us = self._callbacks, self._device, lib.tilewire_device_now_us
@@ -430,6 +449,13 @@ class Client:
             height=made.height,
             cache_slots=made.cache_slots,
             cache_slot_bytes=made.cache_slot_bytes,
+            cursor=(
+                made.cursor_side,
+                made.cursor_width,
+                made.cursor_height,
+                made.cursor_hot_x,
+                made.cursor_hot_y,
+            ),
         )
 
     def successor(self, **changes: Any) -> Client:
@@ -441,7 +467,7 @@ class Client:
     @property
     def kept(self) -> Kept:
         """What the next connection of this device may go on with."""
-        return Kept(self._picture, self._stride, self.height, self._cache)
+        return Kept(self._picture, self._stride, self.height, self._cache, self._shapes)
 
     @property
     def shown(self) -> int:

@@ -18,14 +18,31 @@ from typing import Final
 
 import trio
 
-from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Panel
+from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Code, Panel, Point, Rect, Resumed
 from tilewire.protocol import messages as m
-from tilewire.simulator.client import Client, ClientConfig, Event, Phase, Presented, Statistics, status_text
+from tilewire.protocol.constants import CursorMode
+from tilewire.simulator.client import (
+    Backoff,
+    Client,
+    ClientConfig,
+    ClientError,
+    Event,
+    Phase,
+    Presented,
+    Retry,
+    Statistics,
+    should_reconnect,
+    status_text,
+)
 from tilewire.simulator.picture import save_png, to_rgb
 from tilewire.simulator.stream import ByteStream, StreamError, Trust, connect
 
 TICK_S: Final = 1.0
 CLOSE_S: Final = 1.0
+STOOD_S: Final = 5.0
+"""A connection that lasted so long was a good one: the next wait is short."""
+CHUNK_BYTES: Final = 1024
+"""Of clipboard text; the C client queues no more than 1.4 KiB at once."""
 PARTS: Final = ("codec", "cache", "jpeg", "copy")
 """What a device may offer or leave out."""
 LEFT: Final = 1
@@ -46,6 +63,14 @@ class Setup:
     capabilities: Capability = Capability.INPUT_ECHO
     without: frozenset[str] = frozenset()
     """What the device does not offer although its panel could: some of PARTS."""
+    cursor: CursorMode = CursorMode.NONE
+    """LOCAL where the panel's framebuffer can be read; else IN_PICTURE takes its place."""
+    view: m.View | None = None
+    """Asked for on each connection that does not go on from an earlier one."""
+    reconnect: bool = False
+    """Come back when the line breaks, with what the framebuffer still shows."""
+    hurry: float = 1.0
+    """The share of the wait before the next connection that is waited, for tests."""
 
 
 @dataclass(slots=True)
@@ -61,48 +86,101 @@ class Watch:
 class Device:
     """One connected device; made by `open_device`."""
 
-    def __init__(self, client: Client, stream: ByteStream, panel: Panel) -> None:
+    def __init__(self, client: Client, setup: Setup, address: str, trust: Trust | None) -> None:
         self._client = client
-        self._stream = stream
-        self.panel = panel
+        self._setup = setup
+        self._address, self._trust = address, trust
+        self.panel = setup.panel
         self.watch = Watch()
         self.presented = 0
+        self.connections = 0
+        """Those that got as far as WELCOME."""
+        self.resumed: list[Resumed] = []
+        """What each WELCOME said of the connection before."""
+        self.received = 0
+        """Bytes, of all connections."""
+        self.view: m.ViewState | None = None
+        """In force."""
+        self.clipboard: bytes | None = None
+        """The session's, once it was sent whole."""
         self.ended: str | None = None
-        """Why the session is over, once it is."""
+        """Why the session is over, once it is for good."""
         self.goodbye: int | None = None
         """The code of the server's goodbye."""
+        self.refused: StreamError | None = None
+        """Why there never was a connection."""
+        self._lost: str | None = None
+        """Why this connection is over."""
+        self._earlier: list[Statistics] = []
+        self._backoff = Backoff()
+        self._arriving = bytearray()
         self._changed = trio.Event()
         self._unsent = trio.Event()
+        self._room = trio.Event()
         self._finished = trio.Event()
         self._sent_at: dict[int, float] = {}
         self.on_event: Callable[[Event], None] | None = None
 
     @property
     def statistics(self) -> Statistics:
-        """Counters of the C client."""
-        return self._client.statistics
+        """Counters of the C client, of all connections."""
+        return sum(self._earlier, start=self._client.statistics)
 
     # The stream.
 
-    async def run(self) -> None:
-        """Carry bytes until one side ends. What ended it is in `ended`."""
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Connect, and carry bytes until it is over for good; why is in `ended`, or in `refused`."""
+        reached = False
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._receive)
-                nursery.start_soon(self._tick)
-                await self._send()
-                nursery.cancel_scope.cancel()
+            while True:
+                try:
+                    async with connect(self._address, self._trust) as stream:
+                        if not reached:
+                            reached = True
+                            task_status.started()
+                        await self._carry(stream)
+                except StreamError as error:
+                    self._end(str(error))
+                    if not reached:
+                        self.refused = error
+                        self.ended = self._lost
+                        task_status.started()
+                if self.ended is None and not self._comes_back():
+                    self.ended = self._lost
+                if self.ended is not None:
+                    return
+                await trio.sleep(self._backoff.next(secrets.randbits(32)) / 1000 * self._setup.hurry)
+                self._earlier.append(self._client.statistics)
+                self._client = self._client.successor()
+                self._sent_at.clear()
+                self._lost = self.goodbye = None
         finally:
             self._finished.set()
             self._wake()
 
-    async def _receive(self) -> None:
-        while self.ended is None:
+    def _comes_back(self) -> bool:
+        """Whether to connect again."""
+        again = should_reconnect(self._client.reason) is Retry.LATER
+        return self._setup.reconnect and self.connections > 0 and again
+
+    async def _carry(self, stream: ByteStream) -> None:
+        since = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._receive, stream)
+            nursery.start_soon(self._tick)
+            await self._send(stream)
+            nursery.cancel_scope.cancel()
+        if trio.current_time() > since + STOOD_S:
+            self._backoff.reset()
+
+    async def _receive(self, stream: ByteStream) -> None:
+        while self._lost is None:
             try:
-                data = await self._stream.receive()
+                data = await stream.receive()
             except StreamError as error:
                 self._end(str(error))
                 break
+            self.received += len(data)
             if data:
                 self._client.feed(data)
             else:
@@ -111,15 +189,17 @@ class Device:
             if not data:
                 self._end("the server closed the connection")
 
-    async def _send(self) -> None:
+    async def _send(self, stream: ByteStream) -> None:
         """The only task that writes; last words are written before it ends."""
         while True:
             self._unsent = trio.Event()
-            over = self.ended is not None
+            over = self._lost is not None
             data = self._client.output()
             if data:
                 try:
-                    await self._stream.send(data)
+                    await stream.send(data)
+                    self._room.set()
+                    self._room = trio.Event()
                 except StreamError as error:
                     self._end(str(error))
                     return
@@ -145,6 +225,12 @@ class Device:
                     self._echoed(event.input, now)
                 case m.InputEcho():
                     self._echoed(event.input, now)
+                case m.Welcome():
+                    self._welcomed(event)
+                case m.ViewState():
+                    self.view = event
+                case m.Clipboard():
+                    self._take_clipboard(event)
                 case m.Goodbye():
                     self.goodbye = event.code
                     self._end(f"the server said goodbye: {event.text or event.code}")
@@ -159,12 +245,27 @@ class Device:
         self._unsent.set()
         self._wake()
 
+    def _welcomed(self, welcome: m.Welcome) -> None:
+        self.connections += 1
+        self.resumed.append(Resumed(welcome.resumed))
+        if self._setup.view is not None and welcome.resumed != Resumed.RESUMED:
+            self.look(self._setup.view)
+
+    def _take_clipboard(self, chunk: m.Clipboard) -> None:
+        if chunk.offset == 0:
+            self._arriving.clear()
+        self._arriving += chunk.data
+        if len(self._arriving) == chunk.total:
+            self.clipboard = bytes(self._arriving)
+
     def _echoed(self, number: int, now: float) -> None:
         for known in [known for known in self._sent_at if known <= number]:
             self.watch.echo_ms.append((now - self._sent_at.pop(known)) * 1000)
 
     def _end(self, text: str) -> None:
-        if self.ended is None:
+        if self._lost is None:
+            self._lost = text
+        if not self._setup.reconnect and self.ended is None:
             self.ended = text
         self._unsent.set()
         self._wake()
@@ -227,6 +328,38 @@ class Device:
         for keysym in reversed(keysyms):
             self._did(self._client.key(keysym, False))
 
+    def touch(self, *fingers: tuple[int, int]) -> None:
+        """These fingers are on the panel now, by number."""
+        placed = [m.Finger(finger=number, position=Point(*place)) for number, place in enumerate(fingers)]
+        self._did(self._client.touch(placed))
+
+    def look(self, view: m.View) -> None:
+        """Ask for a view."""
+        self._client.view(view.mode, view.rotation, bool(view.follow), view.origin.x, view.origin.y)
+        self._unsent.set()
+
+    def pause(self, paused: bool) -> None:
+        """The panel is off, or on again."""
+        self._client.pause(paused)
+        self._unsent.set()
+
+    async def paste(self, text: str) -> None:
+        """Put a text into the session's clipboard. Raises DeviceError."""
+        data = text.encode()
+        at = 0
+        while at < max(len(data), 1):
+            if self._lost is not None:
+                raise DeviceError(self._lost)
+            room = self._room
+            try:
+                self._client.clipboard(len(data), at, data[at : at + CHUNK_BYTES])
+                at += CHUNK_BYTES
+            except ClientError as error:
+                if error.code is not Code.FULL:
+                    raise DeviceError(str(error)) from error
+                await room.wait()
+            self._unsent.set()
+
     def type(self, text: str) -> None:
         """Type text."""
         self._did(self._client.text(text))
@@ -244,18 +377,22 @@ class Device:
     # The picture.
 
     def _pixel(self, x: int, y: int) -> bytes:
-        """One stored pixel."""
+        """One stored pixel, of what is under the cursor where one is drawn."""
         stored = self.panel.pixel_format.stored
+        cursor = self._client.cursor
+        if cursor is not None and cursor.contains(Rect(x, y, 1, 1)):
+            at = (y * self._client.width + x) * stored
+            return self._client.framebuffer[at : at + stored]
         at = y * self._client.stride + x * stored
         return bytes(self._client.picture[at : at + stored])
 
     def memory(self) -> bytes:
-        """The framebuffer as the panel stores it."""
+        """The framebuffer as the panel stores it, without a cursor."""
         return self._client.framebuffer
 
     def rgb(self) -> bytes:
-        """The picture, three bytes a pixel."""
-        return to_rgb(self.memory(), self.panel.pixel_format, big_endian=self.panel.big_endian)
+        """The picture with its cursor, three bytes a pixel."""
+        return to_rgb(self._client.screen, self.panel.pixel_format, big_endian=self.panel.big_endian)
 
     def save_png(self, path: Path) -> None:
         """Write the picture. Raises OSError."""
@@ -265,7 +402,8 @@ class Device:
         """Say goodbye, and wait a moment for it to be written."""
         if self.ended is None:
             self._client.close()
-            self._end("closed by this device")
+            self.ended = "closed by this device"
+            self._end(self.ended)
         with trio.move_on_after(CLOSE_S):
             await self._finished.wait()
 
@@ -281,16 +419,19 @@ async def open_device(address: str, setup: Setup, tls: Trust | None = None) -> A
             nonce=secrets.token_bytes(16),
             key=setup.key,
             capabilities=setup.capabilities,
+            cursor=setup.cursor,
             **dict.fromkeys(setup.without, False),
         )
     )
-    async with connect(address, tls) as stream:
-        device = Device(client, stream, setup.panel)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(device.run)
+    device = Device(client, setup, address, tls)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(device.run)
+        if device.refused is None:
             try:
                 yield device
             finally:
                 with trio.CancelScope(shield=True):
                     await device.close()
                 nursery.cancel_scope.cancel()
+    if device.refused is not None:
+        raise device.refused

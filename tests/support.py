@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -28,10 +29,11 @@ from tilewire.protocol import (
     Rect,
     Refusal,
     RemoteProtocolError,
+    Resumed,
     Sender,
 )
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import MAGIC
+from tilewire.protocol.constants import MAGIC, Rotation, ViewMode
 from tilewire.protocol.reference import Framebuffer
 from tilewire.protocol.wire import PREFIX, Varint
 from tilewire.server.display import Display, open_display
@@ -142,10 +144,23 @@ class WebStream:
 class Device:
     """A device: every message is checked by the protocol's own rules and drawn by the reference decoder."""
 
-    def __init__(self, stream: Stream, greeting: m.Hello, *, key: bytes | None = None, acks: bool = True) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        greeting: m.Hello,
+        *,
+        key: bytes | None = None,
+        acks: bool = True,
+        earlier: Device | None = None,
+    ) -> None:
+        """`earlier`: whose framebuffer and slots the device still has; `comes_back` makes such a HELLO."""
         self.stream = stream
         self.connection = Connection(Sender.CLIENT)
-        self.framebuffer = Framebuffer(greeting.panel.width, greeting.panel.height, PixelFormat(greeting.pixel_format))
+        self.framebuffer = Framebuffer.of(greeting)
+        self._earlier = earlier
+        if earlier is not None:
+            self.framebuffer = earlier.framebuffer
+            self.framebuffer.model = None
         self.acks = acks
         self.events: list[object] = []
         self.updates = 0
@@ -211,6 +226,17 @@ class Device:
             self.acked = self.updates
             await self.say(m.Ack(update=self.acked, decode_us=1))
 
+    def comes_back(self, **changes: Any) -> m.Hello:
+        """What this device says on its next connection: that it still has its picture."""
+        offer = self.welcome.resume
+        assert offer is not None
+        fields: dict[str, Any] = {
+            "nonce": os.urandom(16),
+            "panel": m.Size(width=self.framebuffer.width, height=self.framebuffer.height),
+            "resume": m.ResumeRequest(token=offer.token, update=self.updates),
+        }
+        return replace(self._hello, **(fields | changes))
+
     # What it hears.
 
     def hold(self) -> None:
@@ -271,6 +297,8 @@ class Device:
     async def greet(self) -> None:
         """Send HELLO."""
         await self.say(self._hello)
+        if self._earlier is not None:
+            self.connection.rules.adopt(self._earlier.connection.rules)
 
     async def live(self) -> None:
         """Read until the end."""
@@ -319,6 +347,8 @@ class Device:
                 assert self._key is not None
                 self.connection.check_proof(self._key, event)
                 await self.say(self.connection.make_proof(self._key))
+            case m.Welcome() if event.resumed != Resumed.RESUMED:
+                self.framebuffer.slots.clear()
             case m.Begin():
                 self.echoed = event.input
                 self.update_bytes = len(event.encode())
@@ -370,10 +400,15 @@ async def device(
     acks: bool = True,
     by_web: bool = False,
     welcome: bool = True,
+    earlier: Device | None = None,
 ) -> AsyncIterator[Device]:
-    """A device that has connected and lives until the block ends; with `welcome` it has been let in."""
+    """A device that has connected and lives until the block ends; with `welcome` it has been let in.
+
+    `earlier`: the same device on a connection that has ended; it asks to go on from there.
+    """
     async with web(port) if by_web else tcp(port) as stream, trio.open_nursery() as nursery:
-        made = Device(stream, greeting or hello(), key=key, acks=acks)
+        greeting = greeting or (earlier.comes_back() if earlier is not None else hello())
+        made = Device(stream, greeting, key=key, acks=acks, earlier=earlier)
         await made.greet()
         nursery.start_soon(made.live)
         if welcome:
@@ -399,7 +434,13 @@ class Served:
         """Of the display."""
         return self.xvfb.display_name
 
-    async def picture(self, panel: tuple[int, int], pixel_format: PixelFormat, origin: Point = ORIGIN) -> bytes:
+    async def picture(
+        self,
+        panel: tuple[int, int],
+        pixel_format: PixelFormat,
+        origin: Point = ORIGIN,
+        state: m.ViewState | None = None,
+    ) -> bytes:
         """What a panel must show of the screen as it is now, read on a connection of its own."""
         async with open_display(self.name) as display:
             capture = await display.capture_all()
@@ -407,20 +448,25 @@ class Served:
         for patch in capture.patches:
             screen.blit(patch.rect, patch.pixels)
         view = View(capture.size, panel, origin)
+        if state is not None:
+            at = Point(state.window.x, state.window.y)
+            view = View(capture.size, panel, at, True, ViewMode(state.mode), Rotation(state.rotation))
         surface = Surface(*panel, pixel_format)
-        shown = view.to_panel(view.window)
-        assert shown is not None
-        surface.convert(screen, view.window, Point(shown.x, shown.y))
+        surface.render(screen, view, surface.rect)
         return bytes(surface.pixels)
 
     async def until_exact(self, *devices: Device) -> None:
         """Return once all devices show the screen as it is now."""
         for one in devices:
             framebuffer = one.framebuffer
-            state = one.last(m.ViewState)
-            origin = Point(state.window.x, state.window.y) if state is not None else ORIGIN
-            expected = await self.picture((framebuffer.width, framebuffer.height), framebuffer.format, origin)
-            await one.until_shown(expected)
+            exact = False
+            while not exact:
+                state = one.last(m.ViewState)
+                size = framebuffer.width, framebuffer.height
+                expected = await self.picture(size, framebuffer.format, state=state)
+                # Which view it was may have been on its way.
+                await one.until(lambda: one.stored() == expected or one.last(m.ViewState) is not state)  # noqa: B023
+                exact = one.stored() == expected
 
 
 @asynccontextmanager

@@ -6,16 +6,18 @@
  */
 #include "pixel.h"
 
-enum {
-    TILE = 4096, /* pixels that are made before they are converted: 16 KiB, half of a level 1 cache */
-    TILE_ROWS =
-        16, /* of a tile that is not turned by a quarter, or turned by two: rows are read and written whole */
-    TILE_SIDE =
-        64, /* of one that is: a row of the screen becomes a column, 64 pixels of 8 bits are a cache line */
-    MAX_COLUMNS = 510 /* of the window that are summed at a time */
-};
-#define MAX_FAST_AREA \
-    (UINT64_C(1) << 23) /* units of which 255 times as many fit 32 bits, as their inverse does */
+/* Pixels that are made before they are converted: 16 KiB, half of a level 1 cache. */
+#define TILE 4096
+/* Rows of the picture in a tile, which are rows or columns of the panel. Few and long: what is read then lies together,
+ * and with squares of 64 pixels turned pictures took up to three times as long while the caches were in use. */
+#define TILE_ROWS 16
+#define TILE_LENGTH (TILE / TILE_ROWS)
+/* Of the squares under a cursor: few cursors are larger. */
+#define CURSOR_SIDE 64
+/* Of the window, summed at a time. */
+#define MAX_COLUMNS 510
+/* Units that a pixel may cover: 256 times as many fit 32 bits, and so does what divides by them. */
+#define MAX_FAST_AREA (UINT64_C(1) << 23)
 
 /* One direction of a scaled picture. */
 typedef struct {
@@ -31,7 +33,7 @@ typedef struct {
     ratio across, down;
     uint64_t area; /* units of the window that a pixel of the picture covers */
     int32_t span;  /* pixels of the picture that are made at a time; 0: the fast way does not reach so far */
-    uint64_t inverse;
+    uint32_t inverse;
     int32_t shift;
 } painter;
 
@@ -73,19 +75,20 @@ static bool prepare(painter *p, const tw_ns_surface *screen, tw_ns_view view, in
     p->scaled = p->area > 1;
     if (p->scaled && p->area <= MAX_FAST_AREA) {
         p->span = (int32_t)((int64_t)(MAX_COLUMNS - 2) * p->across.to / p->across.from);
-        /* n / area is n * inverse >> shift for all n below 256 * area: the inverse is too large by less than
-         * area / 2^shift of its last place, times n that is below 2^shift, too little to reach the next number. */
+        /* n / area is n * inverse >> shift for all n below 256 * area: as the inverse is too large by at most one of
+         * 2^shift, the quotient is by less than 256 * area / 2^shift, which is at most 1 / area; so the next whole
+         * number is not reached. */
         int32_t bits = 0;
         while ((UINT64_C(1) << bits) < p->area) {
             bits++;
         }
         p->shift = tw_ns_max(8 + 2 * bits, 32);
-        p->inverse = (UINT64_C(1) << p->shift) / p->area + 1;
+        p->inverse = (uint32_t)((UINT64_C(1) << p->shift) / p->area + 1);
     }
     return true;
 }
 
-/* The weights of the rows or columns that a pixel covers. */
+/* Units of a row or column that a pixel of the picture covers. */
 static inline uint32_t weight(ratio r, int32_t pixel, int32_t source) {
     const int32_t start = tw_ns_max(pixel * r.from, source * r.to);
     const int32_t end = tw_ns_min((pixel + 1) * r.from, (source + 1) * r.to);
@@ -172,7 +175,7 @@ static void cut(
 
 static void divide(const painter *p, const uint32_t *restrict borders, uint8_t *restrict to, size_t count) {
     const uint32_t half = (uint32_t)(p->area / 2);
-    const uint64_t inverse = (uint32_t)p->inverse;
+    const uint64_t inverse = p->inverse;
     const int32_t shift = p->shift - 32;
     for (size_t i = 0; i < count; i++) {
         to[i] = (uint8_t)((uint32_t)((borders[i + 4] - borders[i] + half) * inverse >> 32) >> shift);
@@ -234,10 +237,9 @@ static const uint8_t *picture_row(const painter *p, int32_t u, int32_t v, int32_
     return space;
 }
 
-/* `rect` of the turned picture, at most TILE pixels and TILE_SIDE rows where it is turned by a quarter; a row of the
- * tile has `stride` pixels. */
+/* `rect` of the turned picture, of which no row has more than TILE_LENGTH pixels; a row of the tile has `stride`. */
 static void paint(const painter *p, tw_ns_rect rect, uint32_t *tile, size_t stride) {
-    uint32_t space[TILE / TILE_ROWS];
+    uint32_t space[TILE_LENGTH];
     const size_t width = (size_t)rect.width;
     const size_t height = (size_t)rect.height;
     switch (p->rotation) {
@@ -346,8 +348,8 @@ void tw_ns_render(const tw_ns_surface *screen, tw_ns_view view, const tw_ns_surf
     }
     uint32_t tile[TILE];
     const bool quarter = (view.rotation & 1) != 0;
-    const int32_t columns = quarter ? TILE_SIDE : TILE / TILE_ROWS;
-    const int32_t rows = quarter ? TILE_SIDE : TILE_ROWS;
+    const int32_t columns = quarter ? TILE_ROWS : TILE_LENGTH;
+    const int32_t rows = quarter ? TILE_LENGTH : TILE_ROWS;
     for (int32_t y = part.y; y < bottom; y += rows) {
         for (int32_t x = part.x; x < right; x += columns) {
             const int32_t width = tw_ns_min(columns, right - x);
@@ -379,10 +381,10 @@ void tw_ns_blend(const tw_ns_surface *screen, tw_ns_view view, const tw_ns_surfa
     }
     const tw_ns_rect picture = placed(panel, view);
     uint32_t tile[TILE];
-    for (int32_t y = rect.y; y < rect.y + rect.height; y += TILE_SIDE) {
-        for (int32_t x = rect.x; x < rect.x + rect.width; x += TILE_SIDE) {
-            const int32_t width = tw_ns_min(TILE_SIDE, rect.x + rect.width - x);
-            const int32_t height = tw_ns_min(TILE_SIDE, rect.y + rect.height - y);
+    for (int32_t y = rect.y; y < rect.y + rect.height; y += CURSOR_SIDE) {
+        for (int32_t x = rect.x; x < rect.x + rect.width; x += CURSOR_SIDE) {
+            const int32_t width = tw_ns_min(CURSOR_SIDE, rect.x + rect.width - x);
+            const int32_t height = tw_ns_min(CURSOR_SIDE, rect.y + rect.height - y);
             tw_ns_rect part = {x, y, width, height};
             memset(tile, 0, sizeof tile);
             if (intersect(&part, picture)) {
@@ -441,10 +443,10 @@ void tw_ns_cursor_shrink(const uint8_t *image, int32_t width, int32_t height, tw
         return;
     }
     uint32_t tile[TILE] = {0};
-    for (int32_t y = 0; y < rows; y += TILE_SIDE) {
-        for (int32_t x = 0; x < columns; x += TILE_SIDE) {
-            const int32_t across = tw_ns_min(TILE_SIDE, columns - x);
-            const int32_t down = tw_ns_min(TILE_SIDE, rows - y);
+    for (int32_t y = 0; y < rows; y += CURSOR_SIDE) {
+        for (int32_t x = 0; x < columns; x += CURSOR_SIDE) {
+            const int32_t across = tw_ns_min(CURSOR_SIDE, columns - x);
+            const int32_t down = tw_ns_min(CURSOR_SIDE, rows - y);
             paint(&p, (tw_ns_rect){x, y, across, down}, tile, (size_t)across);
             for (int32_t row = 0; row < down; row++) {
                 memcpy(to + 4 * ((size_t)(y + row) * (size_t)columns + (size_t)x), tile + row * across,

@@ -3,7 +3,7 @@
 python-xlib and mss block, and a program that grabs the X server may hold their requests for as long as it
 likes. So both live here; the rest of the server asks by a queue and an eventfd and is answered through trio's
 own entry. The thread sleeps in one poll() on the X socket and the eventfd. It never wakes up by itself,
-except while a text waits for programs to learn new keys.
+except while a text waits for programs to learn new keys, and when a clipboard was waited for in vain.
 
 It is a daemon thread: `abort` frees it from any wait on a socket that it has shown, but XCB shows none before
 the X server has answered it once, and a server stopped in just that moment must not keep the process alive.
@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVarTuple, Unpack
 
 import trio
@@ -38,6 +39,7 @@ from tilewire.server.x11.keyboard import Keyboard, Waits
 from tilewire.server.x11.pixels import DEPTHS, ConnectionBroken, Grabber, StaleSize, open_grabber
 from tilewire.server.x11.regions import clip, coalesce
 from tilewire.server.x11.requests import Box, create_region, fetch_region
+from tilewire.server.x11.selections import Selections
 from tilewire.server.x11.sizes import Sizes
 from tilewire.server.x11.wire import Wire
 
@@ -107,7 +109,21 @@ class ResizeOrder:
         self.refusal: str | None = None
 
 
-Order = CaptureOrder | InjectOrder | ReleaseOrder | ResizeOrder
+@dataclass(frozen=True, slots=True, eq=False)
+class WantOrder:
+    """Whether what programs put on the clipboard is to be told."""
+
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OfferOrder:
+    """Put a text in UTF-8 on the clipboard."""
+
+    text: bytes
+
+
+Order = CaptureOrder | InjectOrder | ReleaseOrder | ResizeOrder | WantOrder | OfferOrder
 
 
 class Listener(Protocol):
@@ -136,6 +152,12 @@ class Listener(Protocol):
 
     def rang(self) -> None:
         """The bell rang, perhaps more than once."""
+
+    def clipboard(self, text: str) -> None:
+        """A program has put a text on the clipboard."""
+
+    def clipboard_failed(self, reason: str) -> None:
+        """A program has put something there that cannot be had."""
 
     def ended(self) -> None:
         """The thread is about to be gone."""
@@ -166,9 +188,12 @@ class XThread:
 
         self._wire: Wire
         self._grabber: Grabber
+        # What the listener has not been told yet.
+        self._untold: list[Callable[[], object]] = []
         self._keyboard: Keyboard
         self._cursors: Cursors
         self._bell: Bell
+        self._selections: Selections
         self._sizes: Sizes
         self._size = (0, 0)
         self._resized = False
@@ -240,11 +265,23 @@ class XThread:
             self._tell(self._listener.failed, failed)
         finally:
             self._tell(self._listener.ended)
+            self._deliver()
 
     def _tell(self, what: Callable[[Unpack[Args]], object], *args: *Args) -> None:
-        # Once trio has ended nobody is left to hear it.
-        with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(what, *args)
+        """Have the listener hear something, in this order, when `_deliver` is called."""
+        self._untold.append(partial(what, *args))
+
+    def _deliver(self) -> None:
+        # All at once: to wake trio's thread for each costs more than most of what is told.
+        untold, self._untold = self._untold, []
+        if untold:
+            # Once trio has ended nobody is left to hear it.
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(_call_all, untold)
+
+    def _answer(self, order: Order) -> None:
+        self._tell(self._listener.answered, order, self._captures)
+        self._deliver()
 
     def _live(self) -> None:
         self.waiting_since = time.monotonic()
@@ -286,9 +323,16 @@ class XThread:
             lambda shape: self._tell(self._listener.cursor, shape),
             lambda place, news: self._tell(self._listener.pointed, place, news),
         )
+        self._selections = Selections(
+            wire,
+            time.monotonic,
+            lambda text: self._tell(self._listener.clipboard, text),
+            lambda reason: self._tell(self._listener.clipboard_failed, reason),
+        )
         self._sizes = Sizes(wire)
         self.waiting_since = None
         self._tell(self._listener.opened, self._size, self._sizes.largest or self._size)
+        self._deliver()
 
     def _serve(self) -> None:
         poll = select.poll()
@@ -306,11 +350,14 @@ class XThread:
                 with suppress(BlockingIOError):
                     os.eventfd_read(self._doorbell)
             self._read_events()
+            self._deliver()
             for order in orders:
                 if isinstance(order, CaptureOrder):
                     self._capture(order)
                 elif isinstance(order, ResizeOrder):
                     self._resize(order)
+                elif isinstance(order, WantOrder | OfferOrder):
+                    self._do_with_clipboard(order)
                 else:
                     self._typing.append(order)
                     self._type_on()
@@ -319,9 +366,12 @@ class XThread:
         self._let_go()
 
     def _timeout_ms(self) -> int | None:
-        if self._running is None:
-            return None
-        return max(0, math.ceil((self._resume_at - time.monotonic()) * 1000))
+        if self._selections.is_behind and not self._wire.has_unsent:
+            return 0
+        times = [] if self._running is None else [self._resume_at]
+        if self._selections.deadline is not None:
+            times.append(self._selections.deadline)
+        return max(0, math.ceil((min(times) - time.monotonic()) * 1000)) if times else None
 
     # Reports of the X server.
 
@@ -332,11 +382,12 @@ class XThread:
         """
         size: tuple[int, int] | None = None
         for report in self._wire.events():
-            if report.send_event:
-                # Any client may send us a likeness of any report.
+            # Any client may send us a likeness of any report. This one comes from other clients alone.
+            if report.send_event and not isinstance(report, event.SelectionNotify):
                 continue
             self._cursors.heed(report)
             self._bell.heed(report)
+            self._selections.heed(report)
             if isinstance(report, DamageNotify):
                 # Damage reported before the subtraction has been taken by it.
                 if subtracted is None or (report.sequence_number - subtracted) % 65536 < 32768:
@@ -357,10 +408,12 @@ class XThread:
         """Tell, and where it must be asked ask, what the server's reports were about: once for all of them."""
         if self._bell.take():
             self._tell(self._listener.rang)
+        self.waiting_since = time.monotonic()
         if self._cursors.is_behind:
-            self.waiting_since = time.monotonic()
             self._cursors.catch_up(self._newest_input or 0)
-            self.waiting_since = None
+        self._selections.catch_up()
+        self.waiting_since = None
+        self._deliver()
 
     def _set_size(self, size: tuple[int, int]) -> None:
         if size == self._size:
@@ -380,7 +433,20 @@ class XThread:
         self.waiting_since = None
         # The server has reported the new size before it answered.
         self._read_events()
-        self._tell(self._listener.answered, order, self._captures)
+        self._answer(order)
+
+    def _do_with_clipboard(self, order: WantOrder | OfferOrder) -> None:
+        self.waiting_since = time.monotonic()
+        if isinstance(order, WantOrder):
+            self._selections.want(order.wanted)
+        else:
+            self._selections.offer(order.text)
+            self._wire.sync()
+            # Among its reports is the time at which the clipboard can be taken.
+            self._read_events()
+        self._wire.sync()
+        self.waiting_since = None
+        self._answer(order)
 
     # Pixels.
 
@@ -406,7 +472,7 @@ class XThread:
             self._taken = (order, capture.damage)
             order.capture = capture
             self.waiting_since = None
-        self._tell(self._listener.answered, order, self._captures)
+        self._answer(order)
 
     def _grab(self, boxes: Sequence[Box], *, whole: bool) -> Capture:
         for _ in range(_SIZE_TRIES):
@@ -465,7 +531,7 @@ class XThread:
             self._newest_input = order.serial
         # What the input changed at once is known before the input counts as done.
         self._read_events()
-        self._tell(self._listener.answered, order, self._captures)
+        self._answer(order)
 
     def _put_in(self, owner: int, item: Input) -> Waits:
         match item:
@@ -515,6 +581,11 @@ class XThread:
         self._keyboard.give_back()
         self._wire.sync()
         self.waiting_since = None
+
+
+def _call_all(calls: Sequence[Callable[[], object]]) -> None:
+    for call in calls:
+        call()
 
 
 def _cut(tap: socket.socket) -> None:

@@ -19,6 +19,8 @@ from tests.clients.support import ALL, Server, config
 SIDE = 12
 SLOTS, SLOT_BYTES = 3, 3840
 MODEL_KIB = 16
+LARGEST = 64
+"""Columns and rows of the largest panel that a RESIZE makes; an operation may cover it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +93,13 @@ class Rig:
     def __init__(self, **fields: Any) -> None:
         known: dict[str, Any] = {"capabilities": ALL, "report_draws": True, "model_kib": MODEL_KIB}
         known |= {"cache_slots": SLOTS, "cache_slot_bytes": SLOT_BYTES, "cursor_side": SIDE}
+        known |= {"max_rect_width": LARGEST, "max_rect_area": LARGEST**2, "max_message": 5 * LARGEST**2}
         self.client = c.Client(config(**(known | {"cursor": CursorMode.LOCAL} | fields)))
         self.server = Server()
         self.client.feed(self.server.accept(self.client))
         assert self.server.connection.hello is not None
         self.pure = Framebuffer.of(self.server.connection.hello)
-        self.codec = TileCodec(MODEL_KIB, self.pure.format, 40)
+        self.codec = TileCodec(MODEL_KIB, self.pure.format, LARGEST)
         self.big_endian = self.client.config.big_endian
         self.shape, self.place = NO_SHAPE, (-1, -1)
         self.rect: Rect | None = None
@@ -236,7 +239,7 @@ class Rig:
     def coded(self, rect: Rect, kind: str, seed: int) -> m.Codec:
         values = picture(kind, self.pure.width, self.pure.height, self.pure.format, seed)
         source = surface(values, self.pure.width, self.pure.height, self.pure.format)
-        coded = self.codec.encode(source, rect, Variant(seed & 1), 4096)
+        coded = self.codec.encode(source, rect, Variant(seed & 1), 5 * LARGEST**2)
         assert coded is not None
         return coded
 

@@ -286,3 +286,52 @@ def test_capabilities_are_those_of_the_new_welcome() -> None:
     with pytest.raises(c.ClientError) as caught:
         again.resize(3, 3)
     assert caught.value.code is Code.NOT_OFFERED
+
+
+# The cursor's shape.
+
+
+@pytest.mark.parametrize("shapes", [1, 2, 3])
+@pytest.mark.parametrize("partly", [False, True])
+@pytest.mark.parametrize("resumed", [Resumed.RESUMED, Resumed.CHANGED])
+def test_a_drawn_cursor_keeps_its_shape(shapes: int, partly: bool, resumed: Resumed) -> None:
+    client = c.Client(config(cursor=CursorMode.LOCAL, cursor_side=9))
+    server = greet(client, TOKENS[0])
+    fill = m.Fill(rect=Rect(0, 0, 40, 24), pixel=b"\x12\x34")
+    client.feed(server.send(*update(1, fill), at(20, 10)))
+    for number in range(shapes):
+        client.feed(server.send(*arrow(5 + number, 7).parts([2])))
+    shown = client.screen
+    assert shown != client.framebuffer
+    if partly:
+        client.feed(server.send(arrow(4, 4).rows(0, 1)))
+    client.end()
+    # One that is refused before WELCOME takes nothing away.
+    refused = client.successor()
+    refused.end()
+    again = refused.successor()
+    server = greet(again, TOKENS[1], resumed)
+    assert again.screen == again.framebuffer, "it has no place yet"
+    again.feed(server.send(at(20, 10)))
+    kept = resumed is Resumed.RESUMED and not partly
+    assert (again.screen == shown) == kept
+    assert (again.cursor is not None) == kept
+    again.feed(server.send(*arrow(3, 3).parts()))
+    assert again.cursor == Rect(19, 8, 3, 3)
+
+
+@pytest.mark.parametrize("partly", [False, True])
+def test_an_overlay_is_told_the_shape_again(partly: bool) -> None:
+    client = c.Client(config(cursor=CursorMode.LOCAL, cursor_side=9, overlay=True))
+    server = greet(client, TOKENS[0])
+    client.feed(server.send(*arrow(6, 7).parts([2])))
+    shape = client.events[-1]
+    if partly:
+        client.feed(server.send(arrow(4, 4).rows(0, 1)))
+    client.end()
+    again = client.successor()
+    server = Server()
+    server.receive(again.output())
+    again.feed(server.send(reply(), resumable(TOKENS[1], Resumed.RESUMED)))
+    assert again.events[:-1] == ([] if partly else [shape])
+    assert isinstance(again.events[-1], m.Welcome)

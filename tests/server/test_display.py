@@ -6,8 +6,7 @@ import math
 import random
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -285,16 +284,25 @@ async def test_a_grabbed_server_stalls_its_own_display_alone(xvfb: XvfbServer) -
                 assert late == [(Rect(1, 2, 3, 4),)]
 
 
-@pytest.mark.parametrize("act", ["capture", "release"])
-async def test_a_server_that_stays_grabbed_is_lost(xvfb: XvfbServer, act: str) -> None:
+ACTS: list[Callable[[Display], Awaitable[object]]] = [
+    lambda display: display.capture(),
+    lambda display: display.release_all(1),
+    lambda display: display.resize(100, 50),
+    lambda display: display.set_clipboard("text"),
+]
+
+
+@pytest.mark.parametrize("act", ACTS)
+async def test_a_server_that_stays_grabbed_is_lost(
+    xvfb: XvfbServer, act: Callable[[Display], Awaitable[object]]
+) -> None:
     with painter(xvfb.display_name) as client:
         async with settled(xvfb.display_name, STALL_S) as display:
             client.grab_server()
-            ask = display.capture if act == "capture" else partial(display.release_all, 1)
             with pytest.raises(
                 DisplayLost, match=rf"^the X server of display {display.name} did not answer for 0\.5 s$"
             ):
-                await ask()
+                await act(display)
             # From then on all say so, at once.
             with pytest.raises(DisplayLost, match="did not answer"):
                 await display.wait_damage()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
+import struct
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -21,6 +23,7 @@ from tilewire.server.display import (
     PointerMoved,
     open_display,
 )
+from tilewire.server.x11 import cursors
 from tilewire.server.x11.cursors import MAX_CURSOR_SIDE
 from tilewire.server.x11.news import NewsBox
 from tilewire.server.x11.wire import Wire
@@ -117,6 +120,19 @@ async def test_an_absurdly_large_shape_is_none(xvfb: XvfbServer, side: int) -> N
             assert shape.pixels == ARROW_PIXELS
 
 
+async def test_a_shape_that_is_too_large_is_not_kept_while_it_comes(xvfb: XvfbServer) -> None:
+    with painter(xvfb.display_name) as client:
+        async with settled(xvfb.display_name) as display:
+            await all_news(display)
+            tracemalloc.start()
+            try:
+                client.wear_square(3000)
+                assert (await until(display.news(), CursorChanged)).shape is None
+                assert tracemalloc.get_traced_memory()[1] < 2 * Wire.MAX_REPLY_BYTES
+            finally:
+                tracemalloc.stop()
+
+
 # Its place.
 
 
@@ -181,6 +197,24 @@ async def test_our_own_motion_wakes_nobody_again(xvfb: XvfbServer) -> None:
             assert display.wakeups - before == 100
 
 
+async def test_our_own_motion_costs_one_question_a_batch(xvfb: XvfbServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Counted(cursors.Question):
+        def __init__(self, wire: Wire) -> None:
+            super().__init__(wire)
+            asked.append(self.asked_at)
+
+    with painter(xvfb.display_name):
+        async with settled(xvfb.display_name) as display:
+            monkeypatch.setattr(cursors, "Question", Counted)
+            for serial in range(1, 51):
+                await display.inject([PointerMove(serial, n) for n in range(10)], owner=1, serial=serial)
+            assert len(asked) == 50
+            await display.capture()
+            assert len(asked) == 51
+
+
 # News.
 
 
@@ -220,8 +254,8 @@ async def test_forged_events_are_nothing_to_us(xvfb: XvfbServer) -> None:
                 for subtype in range(4):
                     client.forge(number, bytes([subtype]) + chance.randbytes(30), client.root, X.StructureNotifyMask)
             # As if the screen had another size.
-            forged = (5).to_bytes(2, "little") * 15
-            client.forge(X.ConfigureNotify, b"\0" + forged, client.root, X.StructureNotifyMask)
+            size = struct.pack("=xHIIIhhHH8x", 0, client.root.id, client.root.id, 0, 0, 0, 50, 50)
+            client.forge(X.ConfigureNotify, size, client.root, X.StructureNotifyMask)
             client.display.sync()
             await display.capture_all()
             assert (display.size, display.pointer, display.cursor) == before

@@ -24,7 +24,7 @@ from tilewire.protocol import (
 )
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import ControlAction
-from tilewire.server import viewers
+from tilewire.server import steering
 
 from tests.server.xclient import Painter, key_reader, painter
 from tests.support import EVERYTHING, Device, Served, descriptors, device, hello, hello_of, put_pixels, quiet, served
@@ -355,7 +355,7 @@ async def test_an_input_is_named_by_the_update_that_shows_what_it_did(server: Se
 
 async def test_no_echo_for_who_did_not_ask(server: Served, client: Painter) -> None:
     async with device(server.port, hello(capabilities=0)) as one:
-        for _ in range(3 * viewers.MAX_INPUTS):
+        for _ in range(3 * steering.MAX_INPUTS):
             await one.point(9, 9)
         client.fill(Rect(0, 0, 30, 30), 0xFF0000)
         await server.until_exact(one)
@@ -446,11 +446,13 @@ async def test_a_window_that_is_panned_and_follows_the_pointer(server: Served, c
             draw_anything(client, chance)
             await one.until(lambda before=before: window().x < before)  # type: ignore[misc]
         await server.until_exact(one, other)
-        # What it cannot do it says.
-        await one.say(m.View(mode=1, rotation=2, follow=0, origin=Point(0, 0)))
-        await one.until(lambda: one.last(m.Notice))
-        assert one.last(m.Notice).code == NoticeCode.UNSUPPORTED
-        assert other.last(m.ViewState).window == Rect(0, 0, 80, 50)
+        # Who only looks on follows too.
+        assert other.last(m.ViewState).window.x < 80
+        for mode, rotation in ((1, 0), (1, 1), (0, 3), (1, 2)):
+            await one.say(m.View(mode=mode, rotation=rotation, follow=0, origin=Point(9, 9)))
+            await one.until(lambda: state(one) == (mode, rotation, 0))  # noqa: B023
+            await server.until_exact(one, other)
+        assert not one.all(m.Notice)
 
 
 async def test_a_panel_that_changes_its_size(server: Served, client: Painter) -> None:
@@ -466,6 +468,11 @@ async def test_a_panel_that_changes_its_size(server: Served, client: Painter) ->
             await one.point(4095, 4095)
             await one.until(lambda size=size: (one.framebuffer.width, one.framebuffer.height) == size)  # type: ignore[misc]
             await server.until_exact(one)
+
+
+def state(one: Device) -> tuple[int, int, int]:
+    found = one.last(m.ViewState)
+    return found.mode, found.rotation, found.follow
 
 
 def shows(one: Device, size: m.Size) -> bool:

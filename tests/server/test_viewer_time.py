@@ -26,7 +26,7 @@ from tilewire.protocol import (
 )
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import INPUT_ECHO_MS, PING_INTERVAL_S
-from tilewire.server.display import Capture, Input, Patch
+from tilewire.server.display import BellRang, Capture, Input, News, Patch
 from tilewire.server.session import Session
 from tilewire.server.transport import Gone
 from tilewire.server.viewers import STALLED_S
@@ -41,6 +41,9 @@ class FakeDisplay:
 
     name = ":fake"
     size = (WIDTH, HEIGHT)
+    pointer = (0, 0)
+    pointer_serial = 0
+    cursor = None
 
     def __init__(self) -> None:
         self.is_dirty = False
@@ -75,8 +78,18 @@ class FakeDisplay:
         self.injected += inputs
         self._serial = serial
 
+        self.pointer_serial = serial
+
     async def release_all(self, owner: int) -> None:
         await trio.lowlevel.checkpoint()
+
+    def want_clipboard(self, wanted: bool) -> None:
+        pass
+
+    async def news(self) -> AsyncIterator[News]:
+        while True:
+            await trio.Event().wait()
+            yield BellRang()
 
 
 class FakeLink:

@@ -1,23 +1,26 @@
-"""X clients for the tests: one that paints, one that reads keys as programs do."""
+"""X clients for the tests: one that paints, one that reads keys as programs do, one that copies and one that pastes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, cast
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, TypeVar, cast
 
 import trio
 from Xlib import X, error
 from Xlib import display as xdisplay
 from Xlib.ext import randr, xtest
 from Xlib.protocol import display as protocol_display
-from Xlib.protocol import event
+from Xlib.protocol import event, request, rq
 from Xlib.xobject.drawable import Pixmap, Window
 
 from tilewire.protocol.geometry import Rect
 from tilewire.server.display import Capture
 
 KEY_LIMIT_S = 20
+
+Report = TypeVar("Report", bound=rq.Event)
 
 
 class _Client:
@@ -45,6 +48,23 @@ class _Client:
         )
         self.window.map()
         self.display.sync()
+        self._waiting = trio.CancelScope()
+
+    async def _next(self, kind: type[Report], within_s: float = KEY_LIMIT_S) -> Report:
+        """The next report of a kind; others are passed over."""
+        while True:
+            while self.display.pending_events():
+                report = self.display.next_event()
+                if isinstance(report, kind):
+                    return report
+            # One that never comes is a failure, not a test that never ends.
+            with trio.fail_after(within_s), trio.CancelScope() as self._waiting:
+                await trio.lowlevel.wait_readable(self.display.fileno())
+
+    def _sync(self) -> None:
+        """Whatever waits for a report looks again: an answer may have brought one along."""
+        self.display.sync()
+        self._waiting.cancel()
 
     def close(self) -> None:
         """Disconnect, if the server has not done so."""
@@ -171,7 +191,7 @@ class KeyReader(_Client):
         self.window.set_input_focus(X.RevertToParent, X.CurrentTime)
         self.display.sync()
 
-    async def _next(self) -> event.KeyButtonPointer:
+    async def _next_key(self) -> event.KeyButtonPointer:
         while True:
             while self.display.pending_events():
                 report = self.display.next_event()
@@ -187,7 +207,7 @@ class KeyReader(_Client):
         """The next `count` characters typed, as programs see them: Shift, AltGr and Caps Lock considered."""
         found = ""
         while len(found) < count:
-            report = await self._next()
+            report = await self._next_key()
             if report.type == X.KeyPress:
                 found += self._character(report)
         return found
@@ -205,7 +225,7 @@ class KeyReader(_Client):
         """The next keys and buttons, modifiers too: "down" or "up", and the keycode or button."""
         found: list[tuple[str, int]] = []
         while len(found) < count:
-            report = await self._next()
+            report = await self._next_key()
             pressed = report.type in (X.KeyPress, X.ButtonPress)
             found.append(("down" if pressed else "up", report.detail))
         return found
@@ -233,6 +253,190 @@ class KeyReader(_Client):
 def key_reader(name: str) -> Iterator[KeyReader]:
     """A key reader on a display."""
     client = KeyReader(name)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+class Copier(_Client):
+    """Owns the clipboard, well or badly.
+
+    `offers`: for each target its bytes, or None for one that it refuses. `part`: bytes a part, for INCR; None: whole.
+    """
+
+    def __init__(self, name: str, offers: Mapping[str, bytes | None], *, part: int | None = None) -> None:
+        super().__init__(name)
+        self._offers = offers
+        self._part = part
+        self.silent = False
+        """It answers nothing."""
+        self.endless = False
+        """It has part after part, always the first."""
+        self.may_go_on = trio.Event()
+        self.may_go_on.set()
+        self.requests: list[str] = []
+        """The targets that it was asked for."""
+        self.parts = 0
+        """How many it has given."""
+        self.pause_after: int | None = None
+        """Parts, after which it waits for `may_go_on`."""
+        self.changed = trio.Event()
+        """Set, and replaced, when it has given a part or was asked for something."""
+
+    def take(self, selection: str = "CLIPBOARD") -> None:
+        """Own a selection."""
+        self.window.set_selection_owner(self.display.intern_atom(selection), X.CurrentTime)
+        self._sync()
+
+    def let_go(self) -> None:
+        """Own it no longer."""
+        clipboard = self.display.intern_atom("CLIPBOARD")
+        request.SetSelectionOwner(display=self.display.display, window=X.NONE, selection=clipboard, time=X.CurrentTime)
+        self._sync()
+
+    async def serve(self) -> None:
+        """Do what it does as the owner."""
+        while True:
+            asked = await self._next(event.SelectionRequest, math.inf)
+            self.requests.append(self.display.get_atom_name(asked.target))
+            self._tell()
+            if not self.silent:
+                await self._answer(asked, self._offers.get(self.requests[-1]))
+
+    async def _answer(self, asked: event.SelectionRequest, data: bytes | None) -> None:
+        await self.may_go_on.wait()
+        window, part = asked.requestor, self._part
+        incr = self.display.intern_atom("INCR")
+        if data is not None and part is not None:
+            window.change_attributes(event_mask=X.PropertyChangeMask)
+            window.change_property(asked.property, incr, 32, [0])
+        elif data is not None:
+            window.change_property(asked.property, asked.target, 8, data)
+        into = asked.property if data is not None else X.NONE
+        told = event.SelectionNotify(
+            time=asked.time, requestor=window, selection=asked.selection, target=asked.target, property=into
+        )
+        window.send_event(told)
+        self.display.flush()
+        if data is None or part is None:
+            return
+        at = 0
+        while True:
+            await self._gone(window.id, asked.property)
+            await self.may_go_on.wait()
+            now = data[at : at + part]
+            window.change_property(asked.property, asked.target, 8, now)
+            self.display.flush()
+            self.parts += 1
+            if self.parts == self.pause_after:
+                self.may_go_on = trio.Event()
+            self._tell()
+            at += 0 if self.endless else part
+            if not now:
+                return
+
+    async def _gone(self, window: int, name: int) -> None:
+        while True:
+            report = await self._next(event.PropertyNotify, math.inf)
+            if (report.window.id, report.atom, report.state) == (window, name, X.PropertyDelete):
+                return
+
+    def _tell(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Return once it holds; looked at whenever it was asked for something or gave something."""
+        with trio.fail_after(KEY_LIMIT_S):
+            while not condition():
+                await self.changed.wait()
+
+
+@asynccontextmanager
+async def copier(name: str, offers: Mapping[str, bytes | None], *, part: int | None = None) -> AsyncIterator[Copier]:
+    """A copier on a display, at work."""
+    client = Copier(name, offers, part=part)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.serve)
+            yield client
+            nursery.cancel_scope.cancel()
+    finally:
+        client.close()
+
+
+class Paster(_Client):
+    """Asks for selections, as programs do that paste."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, X.PropertyChangeMask)
+        self.into = self.display.intern_atom("PASTED")
+
+    def ask(self, target: str, selection: str = "CLIPBOARD", into: str = "PASTED", time: int = X.CurrentTime) -> None:
+        """Ask for a selection."""
+        wanted, kind, name = (self.display.intern_atom(name) for name in (selection, target, into))
+        request.ConvertSelection(
+            display=self.display.display,
+            requestor=self.window.id,
+            selection=wanted,
+            target=kind,
+            property=name,
+            time=time,
+        )
+        self.display.flush()
+
+    async def answer(self) -> bool:
+        """Whether what it asked for is there."""
+        return bool((await self._next(event.SelectionNotify)).property)
+
+    def take(self, into: str = "PASTED") -> tuple[str, bytes | list[int]]:
+        """Read a property and remove it: its type and value."""
+        name = self.display.intern_atom(into)
+        found = self.window.get_full_property(name, X.AnyPropertyType)
+        assert found is not None
+        self.window.delete_property(name)
+        self.display.flush()
+        kind = self.display.get_atom_name(found.property_type)
+        return kind, bytes(found.value) if found.format == 8 else list(found.value)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody else asks for events of its window."""
+        attributes = self.window.get_attributes()
+        return bool(attributes.all_event_masks != attributes.your_event_mask)
+
+    async def part(self, into: str = "PASTED") -> bytes:
+        """The next of what comes in parts."""
+        name = self.display.intern_atom(into)
+        while True:
+            report = await self._next(event.PropertyNotify)
+            if (report.atom, report.state) == (name, X.PropertyNewValue):
+                value = self.take(into)[1]
+                assert isinstance(value, bytes)
+                return value
+
+    async def paste(self, target: str, selection: str = "CLIPBOARD") -> tuple[str, bytes | list[int]] | None:
+        """Ask for a selection and take it, in parts if need be; None where it cannot be had."""
+        self.ask(target, selection)
+        if not await self.answer():
+            return None
+        self.display.sync()
+        while self.display.pending_events():
+            self.display.next_event()
+        kind, value = self.take()
+        if kind != "INCR":
+            return kind, value
+        whole = b""
+        while part := await self.part():
+            whole += part
+        return target, whole
+
+
+@contextmanager
+def paster(name: str) -> Iterator[Paster]:
+    """A paster on a display."""
+    client = Paster(name)
     try:
         yield client
     finally:

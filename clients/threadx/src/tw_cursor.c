@@ -31,6 +31,12 @@ tw_status tw_cursor_start(tw_client *client, const tw_client_config *config) {
         cursor->pixels = cursor->coming + 4 * pixels;
         cursor->under = cursor->pixels + 4 * pixels;
     }
+    if (config->resume != NULL && config->resume->valid && config->resume->cursor_side == side) {
+        cursor->kept.width = config->resume->cursor_width;
+        cursor->kept.height = config->resume->cursor_height;
+        cursor->kept.hot_x = config->resume->cursor_hot_x;
+        cursor->kept.hot_y = config->resume->cursor_hot_y;
+    }
     return TW_OK;
 }
 
@@ -250,6 +256,9 @@ void tw_cursor_leave(tw_client *client) {
     if (cursor->coming == NULL) {
         return;
     }
+    if (client->state & TW_IN_SESSION && cursor->shape.width != 0 && cursor->coming_row == 0) {
+        cursor->kept = cursor->shape;
+    }
     if (!is_overlay(cursor)) {
         cursor->shape.width = 0;
         renew(client);
@@ -262,6 +271,34 @@ void tw_cursor_leave(tw_client *client) {
 void tw_cursor_lift(tw_client *client) {
     take_off(client); /* also from under a transfer: what it shows last is the next connection's business */
     tw_cursor_run(client);
+}
+
+void tw_cursor_keep(tw_client *client, tw_resume *resume) {
+    tw_cursor *cursor = &client->cursor;
+    const tw_shape *kept = &cursor->kept;
+    if (cursor->coming == NULL) {
+        return;
+    }
+    if (cursor->pixels != NULL && cursor->pixels < cursor->coming) {
+        /* Where a new client has it. */
+        memcpy(cursor->coming, cursor->pixels, (size_t)4 * kept->width * kept->height);
+    }
+    resume->cursor_side = cursor->max_side;
+    resume->cursor_width = kept->width;
+    resume->cursor_height = kept->height;
+    resume->cursor_hot_x = kept->hot_x;
+    resume->cursor_hot_y = kept->hot_y;
+}
+
+void tw_cursor_resume(tw_client *client, bool resumed) {
+    tw_cursor *cursor = &client->cursor;
+    if (resumed && cursor->kept.width != 0) {
+        cursor->shape = cursor->kept;
+        if (is_overlay(cursor)) {
+            change_overlay(client);
+        }
+    }
+    cursor->kept.width = 0; /* until the end of this connection */
 }
 
 const void *tw_client_under(

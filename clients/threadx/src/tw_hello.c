@@ -280,6 +280,9 @@ tw_status tw_take_welcome(tw_client *client, tw_reader *reader) {
         tw_cache_forget(client);
     }
 #endif
+#if TW_WITH_CURSOR
+    tw_cursor_resume(client, welcome.resumed == TW_RESUMED_RESUMED);
+#endif
     client->resume.valid = welcome.token != NULL;
     if (welcome.token != NULL) {
         memcpy(client->resume.token, welcome.token, TW_TOKEN_SIZE);

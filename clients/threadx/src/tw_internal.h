@@ -71,6 +71,7 @@ typedef struct tw_cursor {
     tw_rect stale;   /* where it was taken off without handing that out; width 0: nowhere */
     uint32_t x, y;   /* of the hot spot */
     tw_shape shape, coming_shape;
+    tw_shape kept;      /* in the memory, of an earlier connection or at the end of this one */
     uint8_t coming_row; /* the next one; 0: a shape has to begin */
     uint8_t max_side;
     uint8_t placed; /* it has been somewhere */
@@ -248,6 +249,9 @@ void tw_cursor_at_end(tw_client *client);
 void tw_cursor_leave(tw_client *client);
 /* Nothing may be left of it in the framebuffer, pending or not. */
 void tw_cursor_lift(tw_client *client);
+/* What the next connection may find in the memory; and whether this one may use what it found. */
+void tw_cursor_keep(tw_client *client, tw_resume *resume);
+void tw_cursor_resume(tw_client *client, bool resumed);
 #endif
 
 #if TW_WITH_JPEG_HOOK

@@ -132,6 +132,7 @@ void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint3
     }
 }
 
+#if TW_WITH_JPEG_HOOK || TW_WITH_CURSOR
 uint32_t tw_value_of(unsigned format, uint32_t red, uint32_t green, uint32_t blue) {
     switch (format) {
     case TW_PIXEL_RGB565: return (red >> 3) << 11 | (green >> 2) << 5 | blue >> 3;
@@ -140,3 +141,4 @@ uint32_t tw_value_of(unsigned format, uint32_t red, uint32_t green, uint32_t blu
     default: return red << 16 | green << 8 | blue;
     }
 }
+#endif

@@ -45,6 +45,9 @@ void tw_client_resume(tw_client *client, tw_resume *resume) {
     tw_cursor_lift(client);
 #endif
     *resume = client->resume;
+#if TW_WITH_CURSOR
+    tw_cursor_keep(client, resume);
+#endif
     if (client->state & TW_IN_SESSION) {
         resume->update = tw_client_shown(client);
         resume->width = client->width;

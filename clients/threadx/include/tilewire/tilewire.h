@@ -137,6 +137,8 @@ typedef struct tw_resume {
     uint32_t update;              /* the last one that was shown whole */
     unsigned width, height;       /* of the panel, as RESIZE left it */
     uint32_t cache_slots, cache_slot_bytes;
+    /* The local cursor: largest side, and what is in its memory. Width 0: nothing. */
+    uint8_t cursor_side, cursor_width, cursor_height, cursor_hot_x, cursor_hot_y;
 } tw_resume;
 
 /* How a client is set up. Set everything to zero first: zero is a sensible value for what is not named here.
@@ -176,8 +178,9 @@ typedef struct tw_client_config {
     const char *url;       /* what the program is to open; NULL: not said */
     const uint8_t *ticket; /* lets a viewer in instead of a key; NULL: none */
     size_t ticket_size;    /* 1 to 64 bytes */
-    /* The end of an earlier connection; NULL: none. Size of the panel, framebuffer and cache must be as that connection
-     * left them for their contents to be of use; where something else is right, the server paints anew. */
+    /* The end of an earlier connection; NULL: none. Size of the panel, framebuffer, cache and the cursor's memory must be
+     * as that connection left them for their contents to be of use, and an overlay must still be one; where something
+     * else is right, the server paints anew. */
     const tw_resume *resume;
     unsigned density;        /* dots per inch; 0: not said */
     unsigned max_rect_width; /* widest rectangle of pixels; 0: the panel's width */
@@ -186,7 +189,9 @@ typedef struct tw_client_config {
 
     /* TW_CURSOR_NONE; TW_CURSOR_IN_PICTURE: the server draws the pointer; TW_CURSOR_LOCAL: the client draws it, at once
      * where tw_client_pointer() moves it. It draws into a framebuffer that can be read, and hands every place that
-     * changed to `draw`; or it tells `cursor_shape` and `cursor_position` of an overlay. */
+     * changed to `draw`, also out of tw_client_pointer(), tw_client_tick() and what ends the connection; or it tells
+     * `cursor_shape` and `cursor_position` of an overlay. While something is pending no pixel changes: it moves with the
+     * next call after tw_client_draw_done(), and is taken off with it where the connection has ended meanwhile. */
     unsigned cursor;
     unsigned cursor_max_side; /* of a local one: larger shapes are not sent; 1 to TW_MAX_CURSOR_SIDE */
     void *cursor_memory;      /* of any alignment */

@@ -1,0 +1,106 @@
+"""The pointer as one viewer's device shows it: what it has to be told of its shape and place. Pure; SPEC.md 10.1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from tilewire.protocol import Point
+from tilewire.protocol import messages as m
+from tilewire.protocol.constants import MAX_CURSOR_SIDE, CursorMode
+from tilewire.server.cursor import NO_CURSOR, CursorImage, Overlay, prepared
+from tilewire.server.view import View
+
+SHAPE_HEAD_BYTES: Final = 5
+SHAPE_INTERVAL_S: Final = 0.05
+"""A pointer that is a film would take the link from the picture."""
+
+
+class Pointing:
+    """What one device knows of the pointer."""
+
+    def __init__(self, offer: m.CursorOffer | None, max_message: int) -> None:
+        self.mode = CursorMode.NONE if offer is None else CursorMode(offer.mode)
+        self._max_side = MAX_CURSOR_SIDE
+        if offer is not None and self.mode is CursorMode.LOCAL:
+            self._max_side = offer.max_side
+            if not offer.max_side:
+                # A cursor without a pixel is none.
+                self.mode = CursorMode.NONE
+        self._room = max_message - SHAPE_HEAD_BYTES
+        self._place: Point | None = None
+        """Where the device shows it; None: nowhere, or it is not known where."""
+        self._shown: CursorImage | None = NO_CURSOR
+        """What the device shows; None: that is not known."""
+        self._shape_after = 0
+        """The update that had ended when a shape was sent last."""
+        self._shape_s = -math.inf
+        self.due_s = math.inf
+        """When a shape that came too early after another is to be sent."""
+        self._prepared: tuple[CursorImage, View, CursorImage] | None = None
+
+    def adopt(self, earlier: Pointing, update: int) -> None:
+        """Go on from what a device shows that lost its line to `earlier` after `update`."""
+        self._shown = earlier._shown if earlier._shape_after < update else None
+        if earlier.mode is not self.mode or earlier._max_side != self._max_side:
+            self._shown = None
+
+    def moved(self, to: Point) -> None:
+        """The device has moved it there by itself, on the panel."""
+        self._place = to
+
+    def _image(self, shape: CursorImage, view: View) -> CursorImage:
+        """As it shows in this view."""
+        last = self._prepared
+        if last is None or last[0] is not shape or last[1].rotation != view.rotation:
+            last = self._prepared = (shape, view, prepared(shape, view.rotation, self._max_side))
+        return last[2]
+
+    def overlay(self, view: View, pointer: Point, shape: CursorImage) -> Overlay | None:
+        """What the server draws into the picture."""
+        place = view.panel_point(pointer) if self.mode is CursorMode.IN_PICTURE else None
+        if place is None:
+            return None
+        image = self._image(shape, view)
+        return Overlay(image, place) if image.width else None
+
+    def news(
+        self, view: View, pointer: Point, shape: CursorImage, update: int, now_s: float, *, settled: bool
+    ) -> Iterator[m.CursorShape | m.CursorPosition]:
+        """What a device with a cursor of its own is to be told.
+
+        `update`: the last one that has ended. `settled`: the display has confirmed all motions of the device's own,
+        so `pointer` counts.
+        """
+        if self.mode is not CursorMode.LOCAL:
+            return
+        place = view.panel_point(pointer)
+        image = self._image(shape, view) if place is not None else NO_CURSOR
+        self.due_s = math.inf
+        if image != self._shown:
+            if now_s < self._shape_s + SHAPE_INTERVAL_S:
+                self.due_s = self._shape_s + SHAPE_INTERVAL_S
+            else:
+                self._shown, self._shape_after, self._shape_s = image, update, now_s
+                yield from parts(image, self._room)
+        if place is None or not settled:
+            return
+        if self._place is None or view.input_point(self._place) != pointer:
+            self._place = place
+            yield m.CursorPosition(position=place)
+
+
+def parts(image: CursorImage, room: int) -> Iterator[m.CursorShape]:
+    """A shape in messages with at most `room` bytes of pixels, whole rows each."""
+    stride = 4 * image.width
+    rows = max(room // stride, 1) if stride else 1
+    for row in range(0, max(image.height, 1), rows):
+        yield m.CursorShape(
+            width=image.width,
+            height=image.height,
+            hot_x=image.hot_x,
+            hot_y=image.hot_y,
+            row=row,
+            pixels=image.pixels[row * stride : (row + rows) * stride],
+        )
