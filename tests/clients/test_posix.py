@@ -5,28 +5,34 @@ from __future__ import annotations
 import array
 import fcntl
 import io
+import random
 import re
+import select
 import socket
 import ssl
+import struct
 import subprocess
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import pytest
 from PIL import Image
 
-from tilewire.protocol import AuthMethod, Code, Connection, EndOfStream, Event, Need, Rect, Sender
+from tilewire.protocol import AuthMethod, Code, Connection, EndOfStream, Event, Need, Rect, Resumed, Sender
 from tilewire.protocol import messages as m
 from tilewire.protocol.wire import Message
 
 from tests.certificates import Authority, Identity
 from tests.clients.support import KEY, SERVER_NONCE, reply, welcome
 from tests.clients.test_build import C99, INCLUDES, SOURCES, THREADX, compiler, run
+from tests.server.xclient import Painter, painter
+from tests.support import put_pixels
 from tools.served import served
 
 HANDSHAKE_MS = 2000
@@ -88,21 +94,23 @@ Script = Callable[[Peer, Iterator[Event]], None]
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Script], int]]:
-    """Starts a server that plays a script with one client; returns its port. Its exceptions fail the test."""
+def serve() -> Iterator[Callable[..., int]]:
+    """Starts a server that plays a script with one client after the other; returns its port. Its exceptions fail the
+    test."""
     failures: list[BaseException] = []
     threads: list[threading.Thread] = []
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(30)
 
-    def start(script: Script) -> int:
+    def start(*scripts: Script) -> int:
         def play() -> None:
             try:
-                stream, _ = listener.accept()
-                with stream:
-                    stream.settimeout(30)
-                    peer = Peer(stream)
-                    script(peer, peer.events())
+                for script in scripts:
+                    stream, _ = listener.accept()
+                    with stream:
+                        stream.settimeout(30)
+                        peer = Peer(stream)
+                        script(peer, peer.events())
             except BaseException as error:  # noqa: BLE001  # handed to the test below
                 failures.append(error)
 
@@ -127,9 +135,9 @@ PICTURE: list[Message] = [
 ]
 
 
-def view(program: Path, folder: Path, port: int, *words: str) -> subprocess.CompletedProcess[str]:
+def view(program: Path, folder: Path, port: int, *words: str, reconnects: int = 0) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [program, "--output", folder / "seen.ppm", *words, "127.0.0.1", str(port)],
+        [program, "--output", folder / "seen.ppm", "--reconnects", str(reconnects), *words, "127.0.0.1", str(port)],
         capture_output=True,
         text=True,
         check=False,
@@ -137,7 +145,7 @@ def view(program: Path, folder: Path, port: int, *words: str) -> subprocess.Comp
     )
 
 
-def test_shows_a_picture_and_says_goodbye(program: Path, tmp_path: Path, serve: Callable[[Script], int]) -> None:
+def test_shows_a_picture_and_says_goodbye(program: Path, tmp_path: Path, serve: Callable[..., int]) -> None:
     key_file = tmp_path / "key"
     key_file.write_text(KEY.hex() + "\n")
     seen: list[Event] = []
@@ -170,7 +178,7 @@ def test_shows_a_picture_and_says_goodbye(program: Path, tmp_path: Path, serve: 
 
 @pytest.mark.parametrize("size", [1, 1000, 30000])
 def test_whatever_the_network_does_with_the_bytes(
-    program: Path, tmp_path: Path, serve: Callable[[Script], int], size: int
+    program: Path, tmp_path: Path, serve: Callable[..., int], size: int
 ) -> None:
     def script(peer: Peer, events: Iterator[Event]) -> None:
         next(events)
@@ -186,7 +194,7 @@ def test_whatever_the_network_does_with_the_bytes(
     assert view(program, tmp_path, serve(script)).returncode == 0
 
 
-def test_a_goodbye_is_told(program: Path, tmp_path: Path, serve: Callable[[Script], int]) -> None:
+def test_a_goodbye_is_told(program: Path, tmp_path: Path, serve: Callable[..., int]) -> None:
     def script(peer: Peer, events: Iterator[Event]) -> None:
         next(events)
         peer.stream.sendall(peer.connection.goodbye(Code.NO_SESSION))
@@ -197,7 +205,7 @@ def test_a_goodbye_is_told(program: Path, tmp_path: Path, serve: Callable[[Scrip
     assert not (tmp_path / "seen.ppm").exists()
 
 
-def test_what_is_no_tilewire_server_is_told(program: Path, tmp_path: Path, serve: Callable[[Script], int]) -> None:
+def test_what_is_no_tilewire_server_is_told(program: Path, tmp_path: Path, serve: Callable[..., int]) -> None:
     def script(peer: Peer, events: Iterator[Event]) -> None:
         next(events)
         peer.stream.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -209,7 +217,7 @@ def test_what_is_no_tilewire_server_is_told(program: Path, tmp_path: Path, serve
     assert Code.NOT_TILEWIRE.text in done.stderr
 
 
-def test_a_stream_that_ends_early_is_told(program: Path, tmp_path: Path, serve: Callable[[Script], int]) -> None:
+def test_a_stream_that_ends_early_is_told(program: Path, tmp_path: Path, serve: Callable[..., int]) -> None:
     def script(peer: Peer, events: Iterator[Event]) -> None:
         next(events)
         peer.send(reply(), welcome(0), *PICTURE[:2])
@@ -233,6 +241,7 @@ def test_nobody_there(program: Path, tmp_path: Path) -> None:
         [],
         ["--seconds"],
         ["--seconds", "-1", "x"],
+        ["--reconnects", "x", "x"],
         ["--what", "1", "x"],
         ["a", "b", "c"],
         ["--tls"],
@@ -285,7 +294,7 @@ def shake(peer: Peer, identity: Identity, version: ssl.TLSVersion = ssl.TLSVersi
 def test_the_picture_in_tls(
     tls_program: Path,
     tmp_path: Path,
-    serve: Callable[[Script], int],
+    serve: Callable[..., int],
     authority: Authority,
     identity: Identity,
     size: int,
@@ -319,7 +328,7 @@ def test_the_picture_in_tls(
 
 @pytest.mark.parametrize("size", [1, 700])
 def test_whatever_the_network_does_with_the_records(
-    tls_program: Path, tmp_path: Path, serve: Callable[[Script], int], identity: Identity, size: int
+    tls_program: Path, tmp_path: Path, serve: Callable[..., int], identity: Identity, size: int
 ) -> None:
     def script(peer: Peer, _events: Iterator[Event]) -> None:
         context = identity.security().context
@@ -423,7 +432,7 @@ def test_keys_may_be_updated(tls_program: Path, tmp_path: Path, identity: Identi
 
 
 def test_a_certificate_may_be_left_unchecked(
-    tls_program: Path, tmp_path: Path, serve: Callable[[Script], int], identity: Identity
+    tls_program: Path, tmp_path: Path, serve: Callable[..., int], identity: Identity
 ) -> None:
     def script(peer: Peer, events: Iterator[Event]) -> None:
         with shake(peer, identity):
@@ -450,7 +459,7 @@ def test_a_certificate_may_be_left_unchecked(
 def test_a_certificate_that_does_not_fit(
     tls_program: Path,
     tmp_path: Path,
-    serve: Callable[[Script], int],
+    serve: Callable[..., int],
     authority: Authority,
     names: str,
     days: int,
@@ -470,7 +479,7 @@ def test_a_certificate_that_does_not_fit(
 
 
 def test_the_name_is_checked_where_it_is_a_name(
-    tls_program: Path, tmp_path: Path, serve: Callable[[Script], int], authority: Authority
+    tls_program: Path, tmp_path: Path, serve: Callable[..., int], authority: Authority
 ) -> None:
     misfit = authority.issue("misfit", names="DNS:remotehost")
 
@@ -497,7 +506,7 @@ def test_the_name_is_checked_where_it_is_a_name(
     ],
 )
 def test_what_is_no_tls_server_is_told(
-    tls_program: Path, tmp_path: Path, serve: Callable[[Script], int], answer: bytes | None, sentence: str
+    tls_program: Path, tmp_path: Path, serve: Callable[..., int], answer: bytes | None, sentence: str
 ) -> None:
     def script(peer: Peer, _events: Iterator[Event]) -> None:
         peer.stream.recv(65536)
@@ -515,7 +524,7 @@ def test_what_is_no_tls_server_is_told(
 
 @pytest.mark.parametrize("how", ["close_notify", "cut", "damaged"])
 def test_a_stream_in_tls_that_ends_early_is_told(
-    tls_program: Path, tmp_path: Path, serve: Callable[[Script], int], identity: Identity, how: str
+    tls_program: Path, tmp_path: Path, serve: Callable[..., int], identity: Identity, how: str
 ) -> None:
     def script(peer: Peer, events: Iterator[Event]) -> None:
         with shake(peer, identity) as secured:
@@ -539,7 +548,7 @@ def test_a_stream_in_tls_that_ends_early_is_told(
 
 @pytest.mark.parametrize("text", [None, "", "no certificate\n"])
 def test_a_file_to_trust_that_cannot_be_used(
-    tls_program: Path, tmp_path: Path, serve: Callable[[Script], int], text: str | None
+    tls_program: Path, tmp_path: Path, serve: Callable[..., int], text: str | None
 ) -> None:
     path = tmp_path / "ca.pem"
     if text is not None:
@@ -565,11 +574,232 @@ def test_a_real_server_shows_the_same_in_tls(tls_program: Path, tmp_path: Path, 
     arguments = ["run", "--listen", "127.0.0.1:0", "--size", "1024x600", *identity.flags, "--", *xterm]
     with served(arguments, tmp_path / "log") as server:
         port = int(server.address.rpartition(":")[2])
-        pictures = []
-        for words in (["--seconds", "2"], ["--ca", str(identity.certificate)]):
+
+        def picture(*words: str) -> bytes:
             done = view(tls_program, tmp_path, port, *words)
             assert (done.returncode, done.stderr) == (0, "")
-            pictures.append((tmp_path / "seen.ppm").read_bytes())
-    assert pictures[0] == pictures[1]
-    # Something is written there.
-    assert len(set(pictures[0])) > 2
+            return (tmp_path / "seen.ppm").read_bytes()
+
+        # Until xterm has drawn all its lines: twice the same, and something is written there.
+        before, now = b"", picture()
+        while before != now or bytes(3) not in now:
+            before, now = now, picture("--seconds", "1")
+        assert picture("--ca", str(identity.certificate)) == now
+
+
+# The line breaks
+
+
+AGAIN = re.compile(r"tilewire-view: connecting again in (\d+) ms\n")
+TOKENS = [bytes((number,) * 16) for number in (1, 2, 3)]
+
+
+def pixels(folder: Path, *places: tuple[int, int]) -> list[object]:
+    with Image.open(folder / "seen.ppm") as image:
+        return [image.getpixel(place) for place in places]
+
+
+@pytest.mark.parametrize("news", [False, True])
+@pytest.mark.parametrize("end", ["whole", "in an update", "reset"])
+def test_it_resumes(tls_program: Path, tmp_path: Path, serve: Callable[..., int], end: str, news: bool) -> None:
+    hellos: list[m.Hello] = []
+
+    def greet(peer: Peer, events: Iterator[Event], token: bytes, resumed: Resumed) -> None:
+        hello = next(events)
+        assert isinstance(hello, m.Hello)
+        hellos.append(hello)
+        peer.send(reply())
+        offer = m.ResumeOffer(token=token, lifetime_s=60)
+        peer.send(replace(welcome(hello.capabilities), resume=offer, resumed=resumed))
+
+    def first(peer: Peer, events: Iterator[Event]) -> None:
+        greet(peer, events, TOKENS[0], Resumed.NOT_ASKED)
+        peer.send(*PICTURE)
+        assert isinstance(next(events), m.Ack)
+        if end == "in an update":
+            peer.send(m.Begin(update=2, input=0), m.Fill(rect=Rect(0, 0, 9, 9), pixel=b"\x1f\0"))
+        elif end == "reset":
+            peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def second(peer: Peer, events: Iterator[Event]) -> None:
+        greet(peer, events, TOKENS[1], Resumed.RESUMED)
+        if news or end == "in an update":
+            peer.send(m.Begin(update=1, input=0), m.Fill(rect=Rect(0, 0, 9, 9), pixel=b"\xe0\x07"), m.End())
+        heard = list(events)
+        assert heard[-2:] == [m.Goodbye(code=Code.NORMAL, text=Code.NORMAL.text), EndOfStream()]
+
+    done = view(tls_program, tmp_path, serve(first, second), "--seconds", "1", reconnects=1)
+    assert done.returncode == 0, done.stderr
+    assert len(AGAIN.findall(done.stderr)) == 1
+    assert hellos[0].resume is None
+    assert hellos[1].resume == m.ResumeRequest(token=TOKENS[0], update=1)
+    assert hellos[0].boot_id == hellos[1].boot_id
+    assert hellos[0].nonce != hellos[1].nonce
+    corner = (0, 255, 0) if news or end == "in an update" else (255, 255, 255)
+    assert pixels(tmp_path, (0, 0), (1023, 599), (105, 55), (600, 350)) == [
+        corner,
+        (255, 255, 255),
+        (255, 0, 0),
+        (0, 0, 255),
+    ]
+
+
+def lets_in(*messages: Message) -> Script:
+    """Lets the client in, sends this, and closes."""
+
+    def script(peer: Peer, events: Iterator[Event]) -> None:
+        next(events)
+        peer.send(reply(), welcome(0), *messages)
+
+    return script
+
+
+def closes(peer: Peer, events: Iterator[Event]) -> None:
+    next(events)
+
+
+def stays(peer: Peer, events: Iterator[Event]) -> None:
+    lets_in(*PICTURE)(peer, events)
+    assert list(events)[-1] == EndOfStream()
+
+
+def test_it_tries_again_and_again(tls_program: Path, tmp_path: Path, serve: Callable[..., int]) -> None:
+    done = view(tls_program, tmp_path, serve(lets_in(), closes, stays), reconnects=2)
+    assert done.returncode == 0, done.stderr
+    waits = [int(wait) for wait in AGAIN.findall(done.stderr)]
+    assert 500 <= waits[0] <= 1000 <= waits[1] <= 2000
+    assert pixels(tmp_path, (105, 55)) == [(255, 0, 0)]
+
+
+def test_it_gives_up(tls_program: Path, tmp_path: Path, serve: Callable[..., int]) -> None:
+    done = view(tls_program, tmp_path, serve(lets_in(), closes), reconnects=1)
+    assert done.returncode == 1
+    assert len(AGAIN.findall(done.stderr)) == 1
+    assert done.stderr.endswith("tilewire-view: 127.0.0.1: the server closed the connection\n")
+    assert not (tmp_path / "seen.ppm").exists()
+
+
+@pytest.mark.parametrize("code", [Code.NORMAL, Code.SESSION_ENDED, Code.REPLACED, Code.AUTH_FAILED, Code.VERSION])
+def test_after_some_goodbyes_it_does_not_come_back(
+    tls_program: Path, tmp_path: Path, serve: Callable[..., int], code: Code
+) -> None:
+    done = view(tls_program, tmp_path, serve(lets_in(m.Goodbye(code=code, text=code.text))), reconnects=5)
+    assert (done.returncode, AGAIN.findall(done.stderr)) == (1, [])
+    assert code.text in done.stderr
+
+
+@pytest.mark.parametrize("code", [Code.STOPPING, Code.TOO_SLOW, Code.INTERNAL])
+def test_after_others_it_does(tls_program: Path, tmp_path: Path, serve: Callable[..., int], code: Code) -> None:
+    farewell = lets_in(*PICTURE, m.Goodbye(code=code, text=code.text))
+    done = view(tls_program, tmp_path, serve(farewell, stays), "--seconds", "1", reconnects=1)
+    assert (done.returncode, len(AGAIN.findall(done.stderr))) == (0, 1)
+    assert code.text in done.stderr
+
+
+class Proxy:
+    """A line to a server that can be cut: connection k after `budgets[k]` bytes of the server, the rest never."""
+
+    def __init__(self, port: int, budgets: Sequence[int]) -> None:
+        self.budgets = list(budgets)
+        self.cuts = 0
+        self._server = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.on_cut: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Proxy:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Closing alone would not wake accept().
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            with near, socket.create_connection(self._server) as far:
+                if not self._carry(near, far, self.budgets.pop(0) if self.budgets else None):
+                    continue
+            self.cuts += 1
+            self.on_cut()
+
+    def _carry(self, near: socket.socket, far: socket.socket, budget: int | None) -> bool:
+        """Whether it was cut. It ends when either end is closed."""
+        while True:
+            ready, _, _ = select.select([near, far], [], [], 30)
+            assert ready, "nothing comes any more"
+            for source, target in ((near, far), (far, near)):
+                if source not in ready:
+                    continue
+                try:
+                    data = source.recv(16384)
+                    if source is far and budget is not None:
+                        data, budget = data[:budget], budget - len(data)
+                    target.sendall(data)
+                except ConnectionError:
+                    return False
+                if budget is not None and budget <= 0:
+                    return True
+                if not data:
+                    return False
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory, identity: Identity) -> Iterator[tuple[Painter, int]]:
+    """A real server with a picture of some hundred thousand bytes: who draws it, and the port."""
+    log = tmp_path_factory.mktemp("noisy") / "log"
+    arguments = ["run", "--listen", "127.0.0.1:0", "--size", "1024x600", *identity.flags, "--", "sleep", "1000"]
+    with served(arguments, log) as server:
+        found = re.search(r"on display (:\d+),", log.read_text())
+        assert found
+        with painter(found[1]) as client:
+            put_pixels(client, Rect(100, 50, 300, 300), random.Random(3).randbytes(4 * 300 * 300))
+            client.fill(Rect(500, 100, 200, 300), 0x336699)
+            yield client, int(server.address.rpartition(":")[2])
+
+
+# The picture takes some 180,000 bytes. With TLS the handshake takes the first 1,500.
+@pytest.mark.parametrize("budgets", [[40_000], [2_500, 60_000, 30_000], [900_000]], ids=str)
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_line_that_is_cut_shows_the_right_picture_in_the_end(
+    tls_program: Path, tmp_path: Path, noisy: tuple[Painter, int], identity: Identity, secure: bool, budgets: list[int]
+) -> None:
+    _, port = noisy
+    assert view(tls_program, tmp_path, port, "--seconds", "1").returncode == 0
+    expected = (tmp_path / "seen.ppm").read_bytes()
+    (tmp_path / "seen.ppm").unlink()
+    words = ["--ca", str(identity.certificate)] if secure else []
+    with Proxy(port, budgets) as proxy:
+        done = view(tls_program, tmp_path, proxy.port, *words, reconnects=5)
+    assert done.returncode == 0, done.stderr
+    # Where the server resumes, less comes later and the last cut may not be reached.
+    assert proxy.cuts == len(AGAIN.findall(done.stderr))
+    assert (proxy.cuts > 0) == (budgets[0] < 180_000)
+    assert (tmp_path / "seen.ppm").read_bytes() == expected
+
+
+def test_what_changed_while_the_line_was_down_is_shown(
+    tls_program: Path, tmp_path: Path, noisy: tuple[Painter, int]
+) -> None:
+    client, port = noisy
+
+    def change() -> None:
+        client.fill(Rect(600, 150, 200, 300), 0xFFCC00)
+        client.fill(Rect(150, 100, 50, 60), 0x00FF00)
+
+    with Proxy(port, [40_000]) as proxy:
+        proxy.on_cut = change
+        done = view(tls_program, tmp_path, proxy.port, "--seconds", "1", reconnects=5)
+    assert (done.returncode, proxy.cuts) == (0, 1), done.stderr
+    seen = (tmp_path / "seen.ppm").read_bytes()
+    assert pixels(tmp_path, (700, 400), (170, 120), (510, 110)) == [(255, 207, 0), (0, 255, 0), (49, 101, 156)]
+    assert view(tls_program, tmp_path, port).returncode == 0
+    assert seen == (tmp_path / "seen.ppm").read_bytes()

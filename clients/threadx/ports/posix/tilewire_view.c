@@ -1,9 +1,11 @@
-/* tilewire-view: connects to a server, waits for a whole picture, and writes it as a PPM file.
+/* tilewire-view: connects to a server, waits for a whole picture, and writes it as a PPM file. A line that breaks in
+ * between is connected again, and what was shown already does not come twice where the server still knows it.
  *
  * An example of how a program uses the client; a device does the same with a panel instead of a file. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +19,23 @@
 
 typedef struct options {
     const char *host, *port, *device_id, *key_file, *output;
-    unsigned long seconds; /* that the picture may still change after it is whole */
+    unsigned long seconds;    /* that the picture may still change after it is whole */
+    unsigned long reconnects; /* in a row, before it gives up */
     int tls;
     tw_posix_trust trust;
 } options;
 
-/* What the callbacks know. */
+/* Without news for so long, what was resumed is the whole picture: the server had nothing to add. Where the end may have
+ * come inside an update, it certainly has; it only might be slow. */
+#define QUIET_MS 1000
+#define QUIET_TORN_MS 10000
+#define MOST_RECONNECTS 1000000
+#define MOST_SECONDS 1000000
+
+/* What the callbacks know of one connection. */
 typedef struct viewer {
     unsigned updates;
+    int welcomed, resumed;
     int said_goodbye;
 } viewer;
 
@@ -33,6 +44,12 @@ static uint8_t receive[65536];
 static uint8_t memory[TW_CLIENT_SIZE(48, WIDTH)];
 static uint8_t cache[TW_CACHE_SIZE(CACHE_SLOTS, CACHE_SLOT_BYTES)];
 static tw_posix connection;
+
+static void on_welcome(void *user, const tw_welcome *welcome) {
+    viewer *seen = user;
+    seen->welcomed = 1;
+    seen->resumed = welcome->resumed == TW_RESUMED_RESUMED;
+}
 
 static tw_drawn on_present(void *user, uint32_t update, uint32_t input) {
     (void)update;
@@ -52,6 +69,7 @@ static void on_notice(void *user, unsigned code, const char *text, size_t length
 }
 
 static const tw_callbacks callbacks = {
+    .welcome = on_welcome,
     .present = on_present,
     .goodbye = on_goodbye,
     .notice = on_notice,
@@ -97,15 +115,27 @@ static int write_ppm(const char *path) {
     return fclose(file) == 0 && good ? 0 : -1;
 }
 
-static tw_status make_client(tw_client **client, const options *given, const uint8_t *key, viewer *user) {
+/* What outlives a connection. */
+typedef struct device {
+    const options *given;
+    const uint8_t *key; /* NULL: none */
+    uint64_t boot_id;
+    tw_resume resume;
+    int has_picture; /* the framebuffer was whole once */
+    int torn;        /* and may have half an update over it */
+} device;
+
+/* In the same memory each time; framebuffer and cache stay as they are, for the server to go on with. */
+static tw_status make_client(tw_client **client, const device *self, viewer *user) {
     tw_client_config config;
     memset(&config, 0, sizeof config);
-    if (tw_posix_random(config.nonce, sizeof config.nonce) != 0
-        || tw_posix_random(&config.boot_id, sizeof config.boot_id) != 0) {
+    if (tw_posix_random(config.nonce, sizeof config.nonce) != 0) {
         return TW_CODE_INTERNAL;
     }
-    config.device_id = given->device_id;
-    config.key = key;
+    config.boot_id = self->boot_id;
+    config.resume = self->resume.valid ? &self->resume : NULL;
+    config.device_id = self->given->device_id;
+    config.key = self->key;
     config.width = WIDTH;
     config.height = HEIGHT;
     config.pixel_format = TW_PIXEL_RGB565;
@@ -124,36 +154,114 @@ static tw_status make_client(tw_client **client, const options *given, const uin
     return tw_client_init(client, &config, memory, sizeof memory);
 }
 
-/* 0: the connection was closed as planned. */
-static int watch(tw_client *client, const options *given, const viewer *seen) {
-    const uint32_t period_ms = (uint32_t)given->seconds * 1000;
+/* Whether it is time to close: the picture has been whole for as long as was asked. */
+static int is_enough(const device *self, const viewer *seen, uint32_t whole_ms) {
+    const uint32_t period_ms = (uint32_t)self->given->seconds * 1000;
+    const uint32_t quiet_ms = seen->updates != 0 ? 0 : self->torn ? QUIET_TORN_MS : QUIET_MS;
+    return whole_ms >= (period_ms > quiet_ms ? period_ms : quiet_ms);
+}
+
+/* 0: the connection was closed as planned. -1: it ended otherwise, and *why is a sentence where none was said
+ * yet. */
+static int watch(tw_client *client, device *self, const viewer *seen, const char **why) {
     uint32_t whole_at_ms = 0;
-    int over = 0, closing = 0;
+    int over = 0, whole = 0, closing = 0;
     while (over == 0) {
         over = tw_posix_step(&connection, client, 50);
-        if (seen->updates != 0 && whole_at_ms == 0) {
-            whole_at_ms = tw_posix_now_ms() | 1;
+        if (seen->updates != 0) {
+            self->has_picture = 1;
+            self->torn = 0;
         }
-        if (whole_at_ms != 0 && !closing && tw_posix_now_ms() - whole_at_ms >= period_ms) {
+        if (!whole && (seen->updates != 0 || (seen->resumed && self->has_picture))) {
+            whole = 1;
+            whole_at_ms = tw_posix_now_ms();
+        }
+        if (whole && !closing && is_enough(self, seen, tw_posix_now_ms() - whole_at_ms)) {
             tw_client_close(client, TW_CODE_NORMAL);
             closing = 1;
         }
     }
-    if (over < 0 && !closing) {
-        return complain("the socket failed", strerror(errno));
+    if (closing && (over < 0 || tw_client_error(client) == TW_OK)) {
+        return 0;
     }
-    if (tw_client_error(client) != TW_OK) {
-        return complain("the connection failed", tw_status_text(tw_client_error(client)));
+    if (over < 0) {
+        *why = strerror(errno);
+    } else if (tw_client_error(client) != TW_OK) {
+        *why = tw_status_text(tw_client_error(client));
+    } else if (!seen->said_goodbye) {
+        *why = "the server closed the connection";
     }
-    if (!closing) {
-        return seen->said_goodbye ? 1 : complain("the connection ended", "the server closed it");
+    return -1;
+}
+
+static int connect_to(const options *given, const char **problem) {
+    if (tw_posix_connect(&connection, given->host, given->port, problem) != 0) {
+        return -1;
     }
-    return 0;
+    return given->tls ? tw_posix_secure(&connection, given->host, &given->trust, problem) : 0;
+}
+
+/* One connection, from its client to its end. */
+static int visit(device *self, viewer *seen, tw_retry *retry, const char **why) {
+    tw_client *client = NULL;
+    const tw_status status = make_client(&client, self, seen);
+    int failed;
+    if (status != TW_OK) {
+        *retry = TW_RETRY_NEVER;
+        *why = tw_status_text(status);
+        return -1;
+    }
+    failed = connect_to(self->given, why) != 0 || watch(client, self, seen, why) != 0;
+    *retry = tw_should_reconnect(tw_client_reason(client));
+    tw_client_resume(client, &self->resume);
+    self->torn |= tw_client_reason(client) != TW_CODE_CLOSED;
+    tw_posix_disconnect(&connection);
+    return failed ? -1 : 0;
+}
+
+static void pause_ms(uint32_t wait_ms) {
+    (void)poll(NULL, 0, (int)wait_ms);
+}
+
+/* 0: the picture is there. */
+static int stay(device *self) {
+    tw_backoff backoff;
+    uint32_t wait_ms = 0, random = 0;
+    unsigned long failures = 0;
+    int was_welcome = 0;
+    memset(&backoff, 0, sizeof backoff);
+    for (;;) {
+        const uint32_t began_ms = tw_posix_now_ms();
+        viewer seen = {0, 0, 0, 0};
+        tw_retry retry = TW_RETRY_LATER;
+        const char *why = NULL;
+        if (visit(self, &seen, &retry, &why) == 0) {
+            return 0;
+        }
+        if (why != NULL) {
+            (void)complain(self->given->host, why);
+        }
+        was_welcome |= seen.welcomed;
+        if (seen.welcomed && tw_posix_now_ms() - began_ms > wait_ms) {
+            tw_backoff_reset(&backoff);
+            failures = 0;
+        }
+        /* Whoever was never let in has a wrong address, key or certificate: waiting mends none of them. */
+        if (!was_welcome || retry != TW_RETRY_LATER || failures >= self->given->reconnects) {
+            return 1;
+        }
+        failures++;
+        (void)tw_posix_random(
+            &random, sizeof random); /* without it all is well but that others come at once too */
+        wait_ms = tw_backoff_next(&backoff, random);
+        fprintf(stderr, "tilewire-view: connecting again in %u ms\n", (unsigned)wait_ms);
+        pause_ms(wait_ms);
+    }
 }
 
 static int usage(void) {
     fputs("usage: tilewire-view [--seconds N] [--device-id NAME] [--auth-key-file FILE] [--output FILE.ppm]\n"
-          "                     [--tls] [--ca FILE | --insecure-tls] HOST [PORT]\n",
+          "                     [--reconnects N] [--tls] [--ca FILE | --insecure-tls] HOST [PORT]\n",
         stderr);
     return 2;
 }
@@ -169,11 +277,19 @@ static int parse_switch(const char *word, options *given) {
 }
 
 /* 0, or -1. */
-static int parse_option(const char *word, const char *value, options *given) {
+static int parse_number(const char *value, unsigned long most, unsigned long *number) {
     char *end = NULL;
+    *number = strtoul(value, &end, 10);
+    return *value < '0' || *value > '9' || *end != 0 || *number > most ? -1 : 0;
+}
+
+/* 0, or -1. */
+static int parse_option(const char *word, const char *value, options *given) {
     if (strcmp(word, "--seconds") == 0) {
-        given->seconds = strtoul(value, &end, 10);
-        return *value < '0' || *value > '9' || *end != 0 || given->seconds > 1000000 ? -1 : 0;
+        return parse_number(value, MOST_SECONDS, &given->seconds);
+    }
+    if (strcmp(word, "--reconnects") == 0) {
+        return parse_number(value, MOST_RECONNECTS, &given->reconnects);
     }
     if (strcmp(word, "--device-id") == 0) {
         given->device_id = value;
@@ -212,30 +328,23 @@ static int parse(int count, char **words, options *given) {
     return 0;
 }
 
-static int connect_to(const options *given, const char **problem) {
-    if (tw_posix_connect(&connection, given->host, given->port, problem) != 0) {
-        return -1;
-    }
-    return given->tls ? tw_posix_secure(&connection, given->host, &given->trust, problem) : 0;
-}
-
 int main(int count, char **words) {
-    options given = {NULL, "7800", "tilewire-view", NULL, "tilewire.ppm", 0, 0, {NULL, 0}};
+    options given = {NULL, "7800", "tilewire-view", NULL, "tilewire.ppm", 0, 8, 0, {NULL, 0}};
     uint8_t key[TW_KEY_SIZE];
-    viewer seen = {0, 0};
-    tw_client *client = NULL;
-    tw_status status;
-    const char *problem = "";
-    int failed;
+    device self;
     if (parse(count, words, &given) != 0) {
         return usage();
     }
-    if (given.key_file != NULL && read_key(given.key_file, key) != 0) {
-        return complain(given.key_file, "not a key of 64 hex digits");
+    memset(&self, 0, sizeof self);
+    self.given = &given;
+    if (given.key_file != NULL) {
+        if (read_key(given.key_file, key) != 0) {
+            return complain(given.key_file, "not a key of 64 hex digits");
+        }
+        self.key = key;
     }
-    status = make_client(&client, &given, given.key_file != NULL ? key : NULL, &seen);
-    if (status != TW_OK) {
-        return complain("cannot start", tw_status_text(status));
+    if (tw_posix_random(&self.boot_id, sizeof self.boot_id) != 0) {
+        return complain("cannot start", "no random numbers");
     }
     if (given.tls && !TW_POSIX_WITH_TLS) {
         return complain(
@@ -244,15 +353,8 @@ int main(int count, char **words) {
     if (given.trust.unchecked) {
         (void)complain(given.host, "its certificate is not checked (--insecure-tls): anybody could be there");
     }
-    if (connect_to(&given, &problem) != 0) {
-        (void)complain(given.host, problem);
-        tw_posix_disconnect(&connection);
+    if (stay(&self) != 0) {
         return 1;
     }
-    failed = watch(client, &given, &seen);
-    tw_posix_disconnect(&connection);
-    if (failed == 0 && write_ppm(given.output) != 0) {
-        return complain(given.output, strerror(errno));
-    }
-    return failed;
+    return write_ppm(given.output) == 0 ? 0 : complain(given.output, strerror(errno));
 }
