@@ -117,6 +117,9 @@ def parser() -> argparse.ArgumentParser:
     run_command.add_argument(
         "--size", type=parse_size, default=(1024, 600), metavar="WxH", help="of the screen (1024x600)"
     )
+    run_command.add_argument(
+        "--max-size", type=parse_size, metavar="WxH", help="as large as a device may make the screen (as it is)"
+    )
     run_command.add_argument("program", nargs="+", metavar="-- COMMAND", help="the program and its arguments")
     attach_command = commands.add_parser("attach", parents=[shared], help="serve an X display that runs already")
     attach_command.add_argument("display", metavar=":N", help="the display")
@@ -151,7 +154,11 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 async def _main(arguments: argparse.Namespace, options: Options) -> Ending:
     if arguments.command == "run":
-        return await run(arguments.program, arguments.size, options)
+        size = arguments.size
+        largest = arguments.max_size or size
+        if largest[0] < size[0] or largest[1] < size[1]:
+            raise ServerError("--max-size is smaller than --size")
+        return await run(arguments.program, size, largest, options)
     return await attach(arguments.display, options)
 
 

@@ -54,8 +54,11 @@ class Ending:
     exit_code: int
 
 
-async def run(command: Sequence[str], size: tuple[int, int], options: Options) -> Ending:
-    """Start Xvfb and `command` on it, serve them, end with them. Raises ServerError and DisplayError."""
+async def run(command: Sequence[str], size: tuple[int, int], largest: tuple[int, int], options: Options) -> Ending:
+    """Start Xvfb and `command` on it, serve them, end with them. Raises ServerError and DisplayError.
+
+    `size` of the screen, which viewers may change within `largest`.
+    """
     find_command(command)
     async with AsyncExitStack() as stack:
         # First, so that a signal during the start leaves nothing behind either.
@@ -63,8 +66,10 @@ async def run(command: Sequence[str], size: tuple[int, int], options: Options) -
         listeners = await open_door(options.host, options.port)
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
-        xvfb = await stack.enter_async_context(start_xvfb(*size))
+        xvfb = await stack.enter_async_context(start_xvfb(*largest))
         display = await stack.enter_async_context(open_display(xvfb.display_name))
+        if size != largest:
+            await display.resize(*size)
         environment = {"DISPLAY": xvfb.display_name, "XAUTHORITY": str(xvfb.xauthority)}
         program = await stack.enter_async_context(start_program(command, environment))
         name = Path(command[0]).name

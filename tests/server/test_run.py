@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tilewire.protocol import AuthMethod, Code, Rect
+from tilewire.protocol import AuthMethod, Code, NoticeCode, Rect
 from tilewire.protocol import messages as m
 from tilewire.server import run as running
 from tilewire.server.display import open_display
@@ -198,6 +198,7 @@ async def test_a_value_that_is_out_of_bounds(arguments: tuple[str, ...], sentenc
         ((*RUN, "no-such-program", "-x"), r"there is no command 'no-such-program'"),
         ((*RUN, "/"), r"there is no command '/'"),
         ((*RUN, ""), r"there is no command ''"),
+        (("run", LISTEN, "--size=99x99", "--max-size=99x98", "--", "true"), r"--max-size is smaller than --size"),
         (("attach", LISTEN, ":98765"), r".*:98765.*"),
         (("attach", LISTEN, "nonsense"), r".*nonsense.*"),
         (("attach", LISTEN, ""), r".+"),
@@ -290,6 +291,29 @@ async def test_a_viewer_hears_why_it_ends(tmp_path: Path) -> None:
                     goodbye = await each.until_ended()
                     assert goodbye == m.Goodbye(code=Code.SESSION_ENDED, text="sh ended with exit code 4")
         assert (await command.end())[0] == 1
+
+
+async def test_a_device_changes_the_screen_within_its_bounds() -> None:
+    sizes = ("--size", "200x120", "--max-size", "320x200")
+    async with tilewire("run", LISTEN, *sizes, "--", "sleep", "1000") as command:
+        _, port = await command.serving()
+        async with device(port) as one:
+
+            def screen() -> m.Size:
+                found: m.Size = one.last(m.ViewState).session
+                return found
+
+            await one.until(lambda: one.updates)
+            assert screen() == m.Size(width=200, height=120)
+            await one.say(m.ResizeSession(width=320, height=180))
+            await one.until(lambda: screen() == m.Size(width=320, height=180))
+            await one.say(m.ResizeSession(width=321, height=180))
+            await one.until(lambda: one.last(m.Notice))
+            assert one.last(m.Notice).code == NoticeCode.UNSUPPORTED
+            await one.until(lambda: one.events[-1] == one.last(m.ViewState))
+            assert screen() == m.Size(width=320, height=180)
+        command.process.terminate()
+        assert (await command.end())[0] == 0
 
 
 DAEMONS = {
@@ -470,7 +494,7 @@ async def impatient(
     endings: list[Ending] = []
 
     async def go() -> None:
-        endings.append(await running.run(command, (200, 120), options))
+        endings.append(await running.run(command, (200, 120), (200, 120), options))
 
     async with trio.open_nursery() as nursery:
         running.log.addHandler(ear)
