@@ -11,7 +11,7 @@ import trio
 
 from tilewire.protocol import Code, Connection, NoticeCode, Point, Rect, RemoteProtocolError, Resumed
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import MAX_SIDE
+from tilewire.protocol.constants import MAX_SIDE, RESUME_S
 from tilewire.server.cursor import NO_CURSOR, CursorImage, Overlay
 from tilewire.server.display import (
     BellRang,
@@ -44,7 +44,8 @@ RESUMABLE: Final = frozenset({Code.TIMEOUT, Code.TOO_SLOW, Code.FLOOD, Code.REPL
 class Session:
     """One display, its picture, its viewers."""
 
-    def __init__(self, name: str, display: Display, fps: int) -> None:
+    def __init__(self, name: str, display: Display, fps: int, *, resume_s: float = RESUME_S) -> None:
+        """`resume_s`: for how long a device that lost its connection can go on where it was."""
         self.name = name
         _check_size(display)
         self._display = display
@@ -65,8 +66,13 @@ class Session:
         self.pointer = Point(*display.pointer)
         self._pointer_serial = display.pointer_serial
         self.shape = _image(display.cursor)
-        self._shelf = Shelf()
+        self._shelf = Shelf(resume_s)
         self._shelved = trio.Event()
+
+    @property
+    def resume_s(self) -> float:
+        """How long a token is good after the connection has ended."""
+        return self._shelf.lifetime_s
 
     # The picture.
 

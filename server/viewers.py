@@ -29,7 +29,6 @@ from tilewire.protocol import messages as m
 from tilewire.protocol.constants import (
     PING_INTERVAL_S,
     PING_MISSES,
-    RESUME_S,
     TOKEN_SIZE,
     ControlAction,
     Rotation,
@@ -329,7 +328,7 @@ class Viewer:
                     fps=self._settings.fps, quality=self._settings.quality, adaptive=self._settings.adaptive
                 ),
                 capabilities=self._capabilities,
-                resume=m.ResumeOffer(token=self.token, lifetime_s=RESUME_S),
+                resume=m.ResumeOffer(token=self.token, lifetime_s=int(self._session.resume_s)),
                 resumed=self._resumed,
             )
         )
