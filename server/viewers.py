@@ -258,7 +258,8 @@ class Viewer:
             pass
 
     def kept(self) -> Kept:
-        """What a device that comes back goes on from."""
+        """What a device that comes back goes on from. Nobody else may use the encoder by now."""
+        self._carry_out_refresh()
         return Kept(
             hello=self._hello,
             encoder=self._encoder,
@@ -572,23 +573,25 @@ class Viewer:
         view, encoder = self._view, self._encoder
         pan = view.shift_from(self._built_view) or (0, 0)
         overlay = self._overlay = self._overlay_now()
-        forget, self._forget = self._forget, False
         async with self._encoding:
             if self._farewell is not None:
                 return
             serial = await self._session.convert(encoder, view, damage, overlay)
             if serial is None:
                 # Meanwhile the session has another size, and all is damaged anew.
-                self._forget |= forget
                 return
             self._built_view = view
-            if forget:
-                encoder.forget()
+            self._carry_out_refresh()
             if is_brief(damage, pan):
                 update = encoder.build(damage, pan, started)
             else:
                 update = await trio.to_thread.run_sync(encoder.build, damage, pan, started)
         await self._send_operations(update, serial, started)
+
+    def _carry_out_refresh(self) -> None:
+        if self._forget:
+            self._forget = False
+            self._encoder.forget()
 
     async def _refine(self) -> None:
         """Make lossy pixels that rest exact, some at a time."""
