@@ -315,6 +315,7 @@ class Session:
     def end(self, code: Code, text: str) -> None:
         """Say goodbye to all viewers, and to any that come now."""
         self._ended = RemoteProtocolError(code, text)
+        self._shelf.clear()
         for viewer in list(self._viewers.values()):
             viewer.leave(code, text)
 
