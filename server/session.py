@@ -68,6 +68,8 @@ class Session:
         self.shape = _image(display.cursor)
         self._shelf = Shelf(resume_s)
         self._shelved = trio.Event()
+        self._admitting = trio.Lock()
+        """One device at a time is let in: two that are the same have to see each other."""
 
     @property
     def resume_s(self) -> float:
@@ -251,14 +253,14 @@ class Session:
         if hello.session not in (None, self.name) or hello.profile is not None or hello.url is not None:
             wanted = hello.session or hello.profile or hello.url
             raise RemoteProtocolError(Code.NO_SESSION, f"{wanted} is not to be had here")
-        kept, resumed = await self._find(connection, hello)
-        if self._ended is not None:
-            raise RemoteProtocolError(self._ended.code, str(self._ended))
-        if len(self._viewers) >= MAX_VIEWERS:
-            raise RemoteProtocolError(Code.LIMIT, f"{MAX_VIEWERS} viewers look already")
-        self._numbers += 1
-        viewer = Viewer(self, connection, transport, self._numbers, self._fps, kept, resumed)
-        self._viewers[viewer.number] = viewer
+        async with self._admitting:
+            self._check_room(connection, hello)
+            kept, resumed = await self._find(connection, hello)
+            if self._ended is not None:
+                raise RemoteProtocolError(self._ended.code, str(self._ended))
+            self._numbers += 1
+            viewer = Viewer(self, connection, transport, self._numbers, self._fps, kept, resumed)
+            self._viewers[viewer.number] = viewer
         self._count_clipboards()
         if viewer.may_steer and (self._holder is None or self._holder.leaves):
             self._holder = viewer
@@ -288,12 +290,22 @@ class Session:
                 with suppress(DisplayLost):
                     await self._display.release_all(viewer.number)
 
+    def _check_room(self, connection: Connection, hello: m.Hello) -> None:
+        """Raise RemoteProtocolError where there is none; before a token is used up. Who is replaced makes room."""
+        staying = sum(
+            not (viewer.leaves or viewer.is_same_device(connection) or viewer.is_meant(hello))
+            for viewer in self._viewers.values()
+        )
+        # Those that leave take a moment, and memory.
+        if staying >= MAX_VIEWERS or len(self._viewers) >= 2 * MAX_VIEWERS:
+            raise RemoteProtocolError(Code.LIMIT, f"{MAX_VIEWERS} viewers look already")
+
     async def _find(self, connection: Connection, hello: m.Hello) -> tuple[Kept | None, Resumed]:
         """What a device goes on from; and its earlier connection, if we still believe in it, is ended."""
         token = hello.resume.token if hello.resume is not None else None
         kept: Kept | None = None
         for viewer in list(self._viewers.values()):
-            if token is not None and viewer.token == token and viewer.device_id == hello.device_id:
+            if viewer.is_meant(hello):
                 await viewer.surrender()
                 kept = viewer.kept()
             elif viewer.is_same_device(connection):

@@ -113,7 +113,6 @@ class Viewer:
         self._hello = hello
         self.number = number
         self.label = f"viewer {number} ({printable(hello.device_id)}, {transport.peer})"
-        self.device_id = hello.device_id
         self.surrendered = False
         """Whether the device goes on elsewhere from what this viewer had."""
         self.may_steer = not hello.capabilities & Capability.VIEW_ONLY
@@ -196,6 +195,12 @@ class Viewer:
         if hello is None or hello.device_id != self._hello.device_id:
             return False
         return (_proven(connection) and _proven(self._connection)) or hello.boot_id == self._hello.boot_id
+
+    def is_meant(self, hello: m.Hello) -> bool:
+        """Whether this is the connection that a device wants to go on from."""
+        if hello.resume is None or hello.device_id != self._hello.device_id:
+            return False
+        return hello.resume.token == self.token
 
     # What the session tells.
 
