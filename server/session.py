@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 
 MAX_VIEWERS: Final = 64
 """Of one session."""
-RESUMABLE: Final = frozenset({Code.TIMEOUT, Code.TOO_SLOW, Code.FLOOD, Code.REPLACED})
-"""A connection that ends with another code broke the protocol: what its device shows is anybody's guess."""
 
 
 class Session:
@@ -274,8 +272,8 @@ class Session:
         try:
             await viewer.run()
             resumable = True
-        except RemoteProtocolError as error:
-            resumable = error.code in RESUMABLE
+        except RemoteProtocolError:
+            resumable = viewer.resumable
             raise
         finally:
             del self._viewers[viewer.number]

@@ -77,6 +77,8 @@ BELL_INTERVAL_S: Final = 0.1
 """A program may ring a thousand times a second; nobody hears more than this."""
 RESIZE_INTERVAL_S: Final = 0.1
 """A new framebuffer is dear, and a window's edge that is dragged asks for many: the last of them counts."""
+RESUMABLE: Final = frozenset({Code.TIMEOUT, Code.TOO_SLOW, Code.FLOOD, Code.REPLACED})
+"""A connection that ends with another code broke the protocol: what its device shows is anybody's guess."""
 SLICE_BYTES: Final = 16384
 """Written at once: each slice that a device takes is a sign of life, however thin its link."""
 
@@ -185,6 +187,11 @@ class Viewer:
         return self._farewell is not None
 
     @property
+    def resumable(self) -> bool:
+        """Whether another connection may go on from here."""
+        return self._farewell is None or self._farewell.code in RESUMABLE
+
+    @property
     def takes_clipboard(self) -> bool:
         """Whether the session's clipboard is sent to this viewer."""
         return bool(self._capabilities & Capability.CLIPBOARD)
@@ -200,7 +207,7 @@ class Viewer:
         """Whether this is the connection that a device wants to go on from."""
         if hello.resume is None or hello.device_id != self._hello.device_id:
             return False
-        return hello.resume.token == self.token
+        return hello.resume.token == self.token and self.resumable
 
     # What the session tells.
 
