@@ -184,6 +184,8 @@ class Device:
         """Whether the connection may end anywhere: what was whole was taken."""
         self._more = True
         """Whether the stream has not ended."""
+        self._moved_on = False
+        """Whether its picture belongs to a later connection."""
         self._hello = greeting
         self._key = key
         self._news = trio.Event()
@@ -232,7 +234,8 @@ class Device:
             await self.say(m.Ack(update=self.acked, decode_us=1))
 
     def comes_back(self, **changes: Any) -> m.Hello:
-        """What this device says on its next connection: that it still has its picture."""
+        """What this device says on its next connection: that it still has its picture, which this one leaves alone."""
+        self._moved_on = True
         offer = self.welcome.resume
         assert offer is not None
         fields: dict[str, Any] = {
@@ -347,6 +350,8 @@ class Device:
             await self._heed(event)
 
     async def _heed(self, event: object) -> None:
+        if self._moved_on:
+            return
         match event:
             case m.Proof():
                 assert self._key is not None
