@@ -11,7 +11,7 @@ import trio
 
 from tilewire.protocol import Code, Connection, NoticeCode, Point, Rect, RemoteProtocolError, Resumed
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import MAX_SIDE
+from tilewire.protocol.constants import MAX_SIDE, RESUME_S
 from tilewire.server.cursor import NO_CURSOR, CursorImage, Overlay
 from tilewire.server.display import (
     BellRang,
@@ -37,14 +37,13 @@ log = logging.getLogger(__name__)
 
 MAX_VIEWERS: Final = 64
 """Of one session."""
-RESUMABLE: Final = frozenset({Code.TIMEOUT, Code.TOO_SLOW, Code.FLOOD, Code.REPLACED})
-"""A connection that ends with another code broke the protocol: what its device shows is anybody's guess."""
 
 
 class Session:
     """One display, its picture, its viewers."""
 
-    def __init__(self, name: str, display: Display, fps: int) -> None:
+    def __init__(self, name: str, display: Display, fps: int, *, resume_s: float = RESUME_S) -> None:
+        """`resume_s`: for how long a device that lost its connection can go on where it was."""
         self.name = name
         _check_size(display)
         self._display = display
@@ -65,8 +64,15 @@ class Session:
         self.pointer = Point(*display.pointer)
         self._pointer_serial = display.pointer_serial
         self.shape = _image(display.cursor)
-        self._shelf = Shelf()
+        self._shelf = Shelf(resume_s)
         self._shelved = trio.Event()
+        self._admitting = trio.Lock()
+        """One device at a time is let in: two that are the same have to see each other."""
+
+    @property
+    def resume_s(self) -> float:
+        """How long a token is good after the connection has ended."""
+        return self._shelf.lifetime_s
 
     # The picture.
 
@@ -245,14 +251,14 @@ class Session:
         if hello.session not in (None, self.name) or hello.profile is not None or hello.url is not None:
             wanted = hello.session or hello.profile or hello.url
             raise RemoteProtocolError(Code.NO_SESSION, f"{wanted} is not to be had here")
-        kept, resumed = await self._find(connection, hello)
-        if self._ended is not None:
-            raise RemoteProtocolError(self._ended.code, str(self._ended))
-        if len(self._viewers) >= MAX_VIEWERS:
-            raise RemoteProtocolError(Code.LIMIT, f"{MAX_VIEWERS} viewers look already")
-        self._numbers += 1
-        viewer = Viewer(self, connection, transport, self._numbers, self._fps, kept, resumed)
-        self._viewers[viewer.number] = viewer
+        async with self._admitting:
+            self._check_room(connection, hello)
+            kept, resumed = await self._find(connection, hello)
+            if self._ended is not None:
+                raise RemoteProtocolError(self._ended.code, str(self._ended))
+            self._numbers += 1
+            viewer = Viewer(self, connection, transport, self._numbers, self._fps, kept, resumed)
+            self._viewers[viewer.number] = viewer
         self._count_clipboards()
         if viewer.may_steer and (self._holder is None or self._holder.leaves):
             self._holder = viewer
@@ -266,8 +272,8 @@ class Session:
         try:
             await viewer.run()
             resumable = True
-        except RemoteProtocolError as error:
-            resumable = error.code in RESUMABLE
+        except RemoteProtocolError:
+            resumable = viewer.resumable
             raise
         finally:
             del self._viewers[viewer.number]
@@ -282,12 +288,22 @@ class Session:
                 with suppress(DisplayLost):
                     await self._display.release_all(viewer.number)
 
+    def _check_room(self, connection: Connection, hello: m.Hello) -> None:
+        """Raise RemoteProtocolError where there is none; before a token is used up. Who is replaced makes room."""
+        staying = sum(
+            not (viewer.leaves or viewer.is_same_device(connection) or viewer.is_meant(hello))
+            for viewer in self._viewers.values()
+        )
+        # Those that leave take a moment, and memory.
+        if staying >= MAX_VIEWERS or len(self._viewers) >= 2 * MAX_VIEWERS:
+            raise RemoteProtocolError(Code.LIMIT, f"{MAX_VIEWERS} viewers look already")
+
     async def _find(self, connection: Connection, hello: m.Hello) -> tuple[Kept | None, Resumed]:
         """What a device goes on from; and its earlier connection, if we still believe in it, is ended."""
         token = hello.resume.token if hello.resume is not None else None
         kept: Kept | None = None
         for viewer in list(self._viewers.values()):
-            if token is not None and viewer.token == token and viewer.device_id == hello.device_id:
+            if viewer.is_meant(hello):
                 await viewer.surrender()
                 kept = viewer.kept()
             elif viewer.is_same_device(connection):
@@ -309,6 +325,7 @@ class Session:
     def end(self, code: Code, text: str) -> None:
         """Say goodbye to all viewers, and to any that come now."""
         self._ended = RemoteProtocolError(code, text)
+        self._shelf.clear()
         for viewer in list(self._viewers.values()):
             viewer.leave(code, text)
 

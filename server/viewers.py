@@ -29,7 +29,6 @@ from tilewire.protocol import messages as m
 from tilewire.protocol.constants import (
     PING_INTERVAL_S,
     PING_MISSES,
-    RESUME_S,
     TOKEN_SIZE,
     ControlAction,
     Rotation,
@@ -78,6 +77,8 @@ BELL_INTERVAL_S: Final = 0.1
 """A program may ring a thousand times a second; nobody hears more than this."""
 RESIZE_INTERVAL_S: Final = 0.1
 """A new framebuffer is dear, and a window's edge that is dragged asks for many: the last of them counts."""
+RESUMABLE: Final = frozenset({Code.TIMEOUT, Code.TOO_SLOW, Code.FLOOD, Code.REPLACED})
+"""A connection that ends with another code broke the protocol: what its device shows is anybody's guess."""
 SLICE_BYTES: Final = 16384
 """Written at once: each slice that a device takes is a sign of life, however thin its link."""
 
@@ -114,7 +115,6 @@ class Viewer:
         self._hello = hello
         self.number = number
         self.label = f"viewer {number} ({printable(hello.device_id)}, {transport.peer})"
-        self.device_id = hello.device_id
         self.surrendered = False
         """Whether the device goes on elsewhere from what this viewer had."""
         self.may_steer = not hello.capabilities & Capability.VIEW_ONLY
@@ -187,6 +187,11 @@ class Viewer:
         return self._farewell is not None
 
     @property
+    def resumable(self) -> bool:
+        """Whether another connection may go on from here."""
+        return self._farewell is None or self._farewell.code in RESUMABLE
+
+    @property
     def takes_clipboard(self) -> bool:
         """Whether the session's clipboard is sent to this viewer."""
         return bool(self._capabilities & Capability.CLIPBOARD)
@@ -197,6 +202,12 @@ class Viewer:
         if hello is None or hello.device_id != self._hello.device_id:
             return False
         return (_proven(connection) and _proven(self._connection)) or hello.boot_id == self._hello.boot_id
+
+    def is_meant(self, hello: m.Hello) -> bool:
+        """Whether this is the connection that a device wants to go on from."""
+        if hello.resume is None or hello.device_id != self._hello.device_id:
+            return False
+        return hello.resume.token == self.token and self.resumable
 
     # What the session tells.
 
@@ -259,7 +270,8 @@ class Viewer:
             pass
 
     def kept(self) -> Kept:
-        """What a device that comes back goes on from."""
+        """What a device that comes back goes on from. Nobody else may use the encoder by now."""
+        self._carry_out_refresh()
         return Kept(
             hello=self._hello,
             encoder=self._encoder,
@@ -329,7 +341,7 @@ class Viewer:
                     fps=self._settings.fps, quality=self._settings.quality, adaptive=self._settings.adaptive
                 ),
                 capabilities=self._capabilities,
-                resume=m.ResumeOffer(token=self.token, lifetime_s=RESUME_S),
+                resume=m.ResumeOffer(token=self.token, lifetime_s=int(self._session.resume_s)),
                 resumed=self._resumed,
             )
         )
@@ -573,23 +585,25 @@ class Viewer:
         view, encoder = self._view, self._encoder
         pan = view.shift_from(self._built_view) or (0, 0)
         overlay = self._overlay = self._overlay_now()
-        forget, self._forget = self._forget, False
         async with self._encoding:
             if self._farewell is not None:
                 return
             serial = await self._session.convert(encoder, view, damage, overlay)
             if serial is None:
                 # Meanwhile the session has another size, and all is damaged anew.
-                self._forget |= forget
                 return
             self._built_view = view
-            if forget:
-                encoder.forget()
+            self._carry_out_refresh()
             if is_brief(damage, pan):
                 update = encoder.build(damage, pan, started)
             else:
                 update = await trio.to_thread.run_sync(encoder.build, damage, pan, started)
         await self._send_operations(update, serial, started)
+
+    def _carry_out_refresh(self) -> None:
+        if self._forget:
+            self._forget = False
+            self._encoder.forget()
 
     async def _refine(self) -> None:
         """Make lossy pixels that rest exact, some at a time."""

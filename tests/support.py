@@ -33,7 +33,7 @@ from tilewire.protocol import (
     Sender,
 )
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import MAGIC, Rotation, ViewMode
+from tilewire.protocol.constants import MAGIC, RESUME_S, Rotation, ViewMode
 from tilewire.protocol.reference import Framebuffer
 from tilewire.protocol.wire import PREFIX, Varint
 from tilewire.server.display import Display, open_display
@@ -161,6 +161,7 @@ class Device:
         if earlier is not None:
             self.framebuffer = earlier.framebuffer
             self.framebuffer.model = None
+            self.framebuffer.model_kib, self.framebuffer.deflate_bits = greeting.model_kib, greeting.deflate_bits
         self.acks = acks
         self.events: list[object] = []
         self.updates = 0
@@ -179,6 +180,12 @@ class Device:
         self.update_bytes = 0
         self.answers = True
         """Pings."""
+        self.may_be_cut = not acks
+        """Whether the connection may end anywhere: what was whole was taken."""
+        self._more = True
+        """Whether the stream has not ended."""
+        self._moved_on = False
+        """Whether its picture belongs to a later connection."""
         self._hello = greeting
         self._key = key
         self._news = trio.Event()
@@ -227,7 +234,8 @@ class Device:
             await self.say(m.Ack(update=self.acked, decode_us=1))
 
     def comes_back(self, **changes: Any) -> m.Hello:
-        """What this device says on its next connection: that it still has its picture."""
+        """What this device says on its next connection: that it still has its picture, which this one leaves alone."""
+        self._moved_on = True
         offer = self.welcome.resume
         assert offer is not None
         fields: dict[str, Any] = {
@@ -307,6 +315,7 @@ class Device:
                 await self._may_read.wait()
                 data = await self.stream.receive()
                 self.received += len(data)
+                self._more = bool(data)
                 self.connection.receive_data(data)
                 await self._take_events()
                 self._tell()
@@ -328,8 +337,7 @@ class Device:
             try:
                 event = self.connection.next_event()
             except RemoteProtocolError:
-                if self.connection.closed or not self.acks:
-                    # Cut short on purpose: what was whole was taken.
+                if self.connection.closed or (self.may_be_cut and not self._more):
                     self.ended = True
                     return
                 raise
@@ -342,6 +350,8 @@ class Device:
             await self._heed(event)
 
     async def _heed(self, event: object) -> None:
+        if self._moved_on:
+            return
         match event:
             case m.Proof():
                 assert self._key is not None
@@ -401,6 +411,7 @@ async def device(
     by_web: bool = False,
     welcome: bool = True,
     earlier: Device | None = None,
+    may_be_cut: bool = False,
 ) -> AsyncIterator[Device]:
     """A device that has connected and lives until the block ends; with `welcome` it has been let in.
 
@@ -409,6 +420,7 @@ async def device(
     async with web(port) if by_web else tcp(port) as stream, trio.open_nursery() as nursery:
         greeting = greeting or (earlier.comes_back() if earlier is not None else hello())
         made = Device(stream, greeting, key=key, acks=acks, earlier=earlier)
+        made.may_be_cut |= may_be_cut
         await made.greet()
         nursery.start_soon(made.live)
         if welcome:
@@ -476,10 +488,11 @@ async def served(
     fps: int = 60,
     credentials: Credentials | None = None,
     rules: WebRules | None = None,
+    resume_s: float = RESUME_S,
 ) -> AsyncIterator[Served]:
     """A server on an Xvfb of its own."""
     async with start_xvfb(*size) as xvfb, open_display(xvfb.display_name) as display:
-        session = Session("main", display, fps)
+        session = Session("main", display, fps, resume_s=resume_s)
         listeners = await open_door(LOOPBACK, 0)
         port = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
