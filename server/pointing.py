@@ -86,7 +86,8 @@ class Pointing:
                 yield from parts(image, self._room)
         if place is None or not settled:
             return
-        if self._place is None or view.input_point(self._place) != pointer:
+        # Its own hand may have it on another pixel of those that stand for the same one of the session.
+        if self._place is None or (self._place != place and view.input_point(self._place) != pointer):
             self._place = place
             yield m.CursorPosition(position=place)
 
