@@ -45,7 +45,7 @@ class Session:
     def __init__(self, name: str, display: Display, fps: int, *, resume_s: float = RESUME_S) -> None:
         """`resume_s`: for how long a device that lost its connection can go on where it was."""
         self.name = name
-        _check_size(display)
+        _check_size(display.name, display.size)
         self._display = display
         self._fps = fps
         self.size = display.size
@@ -60,6 +60,8 @@ class Session:
         self.captures = 0
         """Pictures taken so far."""
         self._look = trio.Event()
+        self._captured = trio.Event()
+        """Set, and replaced, with each capture."""
         self._ended: RemoteProtocolError | None = None
         self.pointer = Point(*display.pointer)
         self._pointer_serial = display.pointer_serial
@@ -105,7 +107,8 @@ class Session:
         await self._take(await self._display.capture_all())
         while True:
             await self._display.wait_damage()
-            if not any(viewer.hungry for viewer in self._viewers.values()):
+            # Who asked for another size waits for the answer.
+            if self._display.size == self.size and not any(viewer.hungry for viewer in self._viewers.values()):
                 self._look = trio.Event()
                 await self._look.wait()
                 continue
@@ -119,12 +122,11 @@ class Session:
                 case CursorChanged(shape):
                     self.shape = _image(shape)
                     for viewer in viewers:
-                        viewer.pointer_changed(moved=False)
+                        viewer.pointer_changed()
                 case PointerMoved(x, y, serial):
-                    moved = self.pointer != Point(x, y)
                     self.pointer, self._pointer_serial = Point(x, y), serial
                     for viewer in viewers:
-                        viewer.pointer_changed(moved=moved)
+                        viewer.pointer_changed()
                 case ClipboardText(text):
                     for viewer in viewers:
                         viewer.clipboard_changed(text.encode())
@@ -145,7 +147,7 @@ class Session:
     async def _take(self, capture: Capture) -> None:
         async with self._screen_lock:
             if capture.size != self.size:
-                _check_size(self._display)
+                _check_size(self._display.name, capture.size)
                 self.size = capture.size
                 self._screen = Screen(*capture.size)
                 for viewer in self._viewers.values():
@@ -154,6 +156,8 @@ class Session:
                 self._screen.blit(patch.rect, patch.pixels)
         self._captured_serial = max(self._captured_serial, capture.newest_input or 0)
         self.captures += 1
+        self._captured.set()
+        self._captured = trio.Event()
         for viewer in self._viewers.values():
             for patch in capture.patches:
                 viewer.damaged(patch.rect)
@@ -189,12 +193,12 @@ class Session:
         untyped = await self._display.inject(inputs, owner=owner, serial=serial)
         return serial, untyped
 
-    async def set_clipboard(self, text: str, owner: int) -> None:
-        """A viewer has put this into its clipboard: it is the session's from now on, and all others' too."""
-        await self._display.set_clipboard(text)
+    async def set_clipboard(self, text: bytes, owner: int) -> None:
+        """A viewer has put this into its clipboard (UTF-8): it is the session's from now on, and all others' too."""
+        await self._display.set_clipboard(text.decode())
         for viewer in list(self._viewers.values()):
             if viewer.number != owner:
-                viewer.clipboard_changed(text.encode())
+                viewer.clipboard_changed(text)
 
     async def resize(self, size: tuple[int, int]) -> str | None:
         """Give the screen another size; returns why that is not possible, None where it was done."""
@@ -202,6 +206,9 @@ class Session:
             await self._display.resize(*size)
         except DisplayRefused as refusal:
             return str(refusal)
+        self._look.set()
+        while self._display.size != self.size:
+            await self._captured.wait()
         return None
 
     async def release(self, owner: int) -> None:
@@ -271,7 +278,7 @@ class Session:
         resumable = False
         try:
             await viewer.run()
-            resumable = True
+            resumable = viewer.resumable
         except RemoteProtocolError:
             resumable = viewer.resumable
             raise
@@ -338,8 +345,8 @@ def _image(shape: CursorShape | None) -> CursorImage:
     return CursorImage(shape.width, shape.height, hot_x, hot_y, shape.pixels)
 
 
-def _check_size(display: Display) -> None:
+def _check_size(name: str, size: tuple[int, int]) -> None:
     """Raise DisplayLost where coordinates would not fit the wire."""
-    width, height = display.size
+    width, height = size
     if max(width, height) > MAX_SIDE:
-        raise DisplayLost(f"the screen of display {display.name} is {width}x{height}; {MAX_SIDE} a side is the most")
+        raise DisplayLost(f"the screen of display {name} is {width}x{height}; {MAX_SIDE} a side is the most")

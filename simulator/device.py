@@ -265,6 +265,7 @@ class Device:
     def _end(self, text: str) -> None:
         if self._lost is None:
             self._lost = text
+        self._room.set()
         if not self._setup.reconnect and self.ended is None:
             self.ended = text
         self._unsent.set()
@@ -347,9 +348,10 @@ class Device:
         """Put a text into the session's clipboard. Raises DeviceError."""
         data = text.encode()
         at = 0
+        client = self._client
         while at < max(len(data), 1):
-            if self._lost is not None:
-                raise DeviceError(self._lost)
+            if self._lost is not None or client is not self._client:
+                raise DeviceError(self._lost or "the connection broke")
             room = self._room
             try:
                 self._client.clipboard(len(data), at, data[at : at + CHUNK_BYTES])

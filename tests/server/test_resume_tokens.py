@@ -544,6 +544,7 @@ def on_a_shelf(device_id: str, size: tuple[int, int] = SMALL) -> Kept:
     assert connection.next_event() == greeting
     return Kept(
         hello=greeting,
+        proven=False,
         encoder=Encoder(greeting, 0),
         sent=0,
         rules=connection.rules,
@@ -592,3 +593,13 @@ def test_a_shelf_has_a_bound_in_number_and_in_bytes(monkeypatch: pytest.MonkeyPa
     assert len(shelf) == 1
     shelf.clear()
     assert len(shelf) == 0
+
+
+def test_strangers_make_room_first() -> None:
+    shelf = Shelf()
+    known = replace(on_a_shelf("known"), proven=True)
+    shelf.put(b"known", known, 0.0)
+    for number in range(2 * kept.MAX_KEPT):
+        shelf.put(bytes([number]), on_a_shelf("stranger"), 1.0)
+    assert len(shelf) == kept.MAX_KEPT
+    assert shelf.take(b"known", "known", 2.0) is known
