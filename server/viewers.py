@@ -166,7 +166,7 @@ class Viewer:
         self._pings = 0
         self._taken_s = -math.inf
         """When the device had taken the last update whole."""
-        self._noticed_s = -math.inf
+        self._noticed_s: dict[NoticeCode, float] = {}
         self._farewell: RemoteProtocolError | None = None
         self._gone = False
         self._stop = trio.CancelScope()
@@ -475,10 +475,10 @@ class Viewer:
         self.tell_view()
 
     def notice(self, code: NoticeCode, text: str = "") -> None:
-        """Tell the device of something after which all goes on; not too often."""
+        """Tell the device of something after which all goes on; the same not too often."""
         now = trio.current_time()
-        if now >= self._noticed_s + NOTICE_INTERVAL_S:
-            self._noticed_s = now
+        if now >= self._noticed_s.get(code, -math.inf) + NOTICE_INTERVAL_S:
+            self._noticed_s[code] = now
             self._say(m.Notice(code=code, text=text or code.text))
 
     # Writing.
