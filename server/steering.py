@@ -67,6 +67,8 @@ class Steering:
         """Inputs that were put in and are not carried out."""
         self._steered = False
         """Whether the hand may hold something."""
+        self._one_text = trio.Semaphore(1)
+        """A clipboard is large: the next one has to wait until this one is carried out."""
 
     @property
     def settled(self) -> bool:
@@ -82,6 +84,8 @@ class Steering:
         """Have this carried out; waits while too much is waiting."""
         if isinstance(item, INPUT_MESSAGES):
             self._waiting += 1
+        elif isinstance(item, str):
+            await self._one_text.acquire()
         await self._send.send(item)
 
     def control_lost(self) -> None:
@@ -106,6 +110,8 @@ class Steering:
                 else:
                     await self._inject([item for item in group if isinstance(item, INPUT_MESSAGES)])
                 self._waiting -= sum(isinstance(item, INPUT_MESSAGES) for item in group)
+                if kind is str:
+                    self._one_text.release()
             self._host.wake()
 
     async def _some(self) -> list[Item]:
