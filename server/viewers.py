@@ -493,11 +493,11 @@ class Viewer:
                 if resize_due <= now:
                     self._resized_s, resize_due = now, math.inf
                     self._resize(self._new_size)
-            await self._flush()
             if self._clipboard_out:
                 # One chunk, then pixels again.
                 await self._send(self._connection.send(self._clipboard_out.next_chunk()))
                 self.wake()
+            await self._flush()
             now = trio.current_time()
             due = math.inf if self._paused else self._pacing.ready_s()
             if now >= due:
