@@ -74,6 +74,11 @@ class Session:
         """Whether the screen has changed since the last capture."""
         return self._display.is_dirty
 
+    @property
+    def is_resizing(self) -> bool:
+        """Whether the screen has another size than its last capture: viewers are told with the next."""
+        return self._display.size != self.size
+
     def look(self) -> None:
         """A viewer is ready for news: what changes is worth grabbing."""
         self._look.set()
@@ -98,7 +103,7 @@ class Session:
         await self._take(await self._display.capture_all())
         while True:
             await self._display.wait_damage()
-            if not any(viewer.hungry for viewer in self._viewers.values()):
+            if not (self.is_resizing or any(viewer.hungry for viewer in self._viewers.values())):
                 self._look = trio.Event()
                 await self._look.wait()
                 continue
@@ -192,6 +197,8 @@ class Session:
             await self._display.resize(*size)
         except DisplayRefused as refusal:
             return str(refusal)
+        # Also where nobody is ready for pixels, the new size is to be told.
+        self.look()
         return None
 
     async def release(self, owner: int) -> None:

@@ -374,7 +374,7 @@ async def test_a_program_that_copies_all_the_time(server: Served) -> None:
                 async with copier(server.name, in_utf8(f"{number} " + CUT), part=8000) as program:
                     program.take()
                     if number % 3 == 0:
-                        await program.until(lambda: program.requests)  # noqa: B023
+                        await program.until(lambda: program.requests)
                     if number == 59:
                         await until_heard(one, "59 " + CUT)
             client.fill(Rect(1, 2, 50, 60), 0x445566)
