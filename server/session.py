@@ -60,8 +60,6 @@ class Session:
         self.captures = 0
         """Pictures taken so far."""
         self._look = trio.Event()
-        self._captured = trio.Event()
-        """Set, and replaced, with each capture."""
         self._ended: RemoteProtocolError | None = None
         self.pointer = Point(*display.pointer)
         self._pointer_serial = display.pointer_serial
@@ -82,6 +80,11 @@ class Session:
     def stale(self) -> bool:
         """Whether the screen has changed since the last capture."""
         return self._display.is_dirty
+
+    @property
+    def is_resizing(self) -> bool:
+        """Whether the screen has another size than its last capture: viewers are told with the next."""
+        return self._display.size != self.size
 
     def look(self) -> None:
         """A viewer is ready for news: what changes is worth grabbing."""
@@ -107,8 +110,7 @@ class Session:
         await self._take(await self._display.capture_all())
         while True:
             await self._display.wait_damage()
-            # Who asked for another size waits for the answer.
-            if self._display.size == self.size and not any(viewer.hungry for viewer in self._viewers.values()):
+            if not (self.is_resizing or any(viewer.hungry for viewer in self._viewers.values())):
                 self._look = trio.Event()
                 await self._look.wait()
                 continue
@@ -156,8 +158,6 @@ class Session:
                 self._screen.blit(patch.rect, patch.pixels)
         self._captured_serial = max(self._captured_serial, capture.newest_input or 0)
         self.captures += 1
-        self._captured.set()
-        self._captured = trio.Event()
         for viewer in self._viewers.values():
             for patch in capture.patches:
                 viewer.damaged(patch.rect)
@@ -206,9 +206,8 @@ class Session:
             await self._display.resize(*size)
         except DisplayRefused as refusal:
             return str(refusal)
-        self._look.set()
-        while self._display.size != self.size:
-            await self._captured.wait()
+        # Also where nobody is ready for pixels, the new size is to be told.
+        self.look()
         return None
 
     async def release(self, owner: int) -> None:

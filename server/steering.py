@@ -166,7 +166,8 @@ class Steering:
         refusal = await self._session.resize((wanted.width, wanted.height))
         if refusal is not None:
             self._host.notice(NoticeCode.UNSUPPORTED, refusal)
-        self._host.tell_view()
+        if not self._session.is_resizing:
+            self._host.tell_view()
 
     # The echo.
 

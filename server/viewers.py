@@ -502,7 +502,7 @@ class Viewer:
         self.tell_view()
 
     def notice(self, code: NoticeCode, text: str = "") -> None:
-        """Tell the device of something after which all goes on; not too often."""
+        """Tell the device of something after which all goes on; the same not too often."""
         now = trio.current_time()
         if now >= self._noticed_s.get(code, -math.inf) + NOTICE_INTERVAL_S:
             self._noticed_s[code] = now

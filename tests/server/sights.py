@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from tilewire.protocol import Point, Rect
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import Rotation, ViewMode
+from tilewire.protocol.constants import CursorMode, Rotation, ViewMode
 from tilewire.server.cursor import NO_CURSOR, CursorImage, Overlay
 from tilewire.server.display import open_display
 from tilewire.server.view import View
@@ -140,3 +140,47 @@ def pointer_of(client: Painter) -> Point:
     """Where X has the pointer."""
     found = client.root.query_pointer()
     return Point(found.root_x, found.root_y)
+
+
+async def until_right(name: str, client: Painter, shape: CursorImage, *devices: Device) -> None:
+    """Return once all devices show the screen as it is, with the pointer where the server draws it into the picture.
+
+    Nobody draws or moves the pointer meanwhile; the view may still be on its way.
+    """
+    screen = await captured(name)
+    for one in devices:
+        offer = one.connection.rules.hello.cursor
+        drawn = shape if offer is not None and offer.mode == CursorMode.IN_PICTURE else NO_CURSOR
+        right = False
+        while not right:
+            state = one.last(m.ViewState)
+            if (state.session.width, state.session.height) != screen.size:
+                await one.until(lambda: one.last(m.ViewState) is not state)  # noqa: B023
+                continue
+            view = view_of(state, panel_of(one))
+            picture = with_pointer(seen(screen, view), view, drawn, pointer_of(client))
+            expected = memory_of(one, picture)
+            await one.until(lambda: one.stored() == expected or one.last(m.ViewState) is not state)  # noqa: B023
+            right = one.stored() == expected
+
+
+async def until_held(one: Device, client: Painter, shape: CursorImage, side: int = 64) -> None:
+    """Return once a device shows this pointer where X has it, or none where that is out of sight."""
+
+    def right() -> bool:
+        view, held, pointer = view_of(one.last(m.ViewState), panel_of(one)), Held(one.events), pointer_of(client)
+        place = place_of(pointer, view)
+        if place is None:
+            return held.shape == NO_CURSOR
+        # Its own hand may have it on any pixel that stands for the same one of the session.
+        at = held.place is not None and (held.place == place or view.input_point(held.place) == pointer)
+        return at and held.shape == turned(shape, view, side)
+
+    await one.until(right)
+
+
+async def answered(one: Device) -> None:
+    """All that was said before, but for input, has been dealt with and its answers are here."""
+    stamp = len(one.events) + 1
+    await one.say(m.Ping(stamp=stamp))
+    await one.until(lambda: any(pong.stamp == stamp for pong in one.all(m.Pong)))

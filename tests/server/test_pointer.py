@@ -23,6 +23,7 @@ from tilewire.server.view import View
 
 from tests.server.sights import (
     Held,
+    answered,
     captured,
     draw_scene,
     memory_of,
@@ -30,7 +31,7 @@ from tests.server.sights import (
     place_of,
     pointer_of,
     seen,
-    turned,
+    until_held,
     view_of,
     with_pointer,
 )
@@ -96,28 +97,6 @@ async def look(one: Device, mode: int, rotation: int, origin: Point = ORIGIN, *,
     asked = len(one.all(m.ViewState))
     await one.say(m.View(mode=mode, rotation=rotation, follow=int(follow), origin=origin))
     await one.until(lambda: len(one.all(m.ViewState)) > asked)
-
-
-async def until_held(one: Device, client: Painter, shape: CursorImage, side: int = 64) -> None:
-    """Return once the device shows this pointer where X has it, or none where that is out of sight."""
-
-    def right() -> bool:
-        view, held = view_of(one.last(m.ViewState), panel_of(one)), Held(one.events)
-        place = place_of(pointer_of(client), view)
-        if place is None:
-            return held.shape == NO_CURSOR
-        # Its own hand may have it on any pixel that stands for the same one of the session.
-        at = held.place is not None and (held.place == place or view.input_point(held.place) == pointer_of(client))
-        return at and held.shape == turned(shape, view, side)
-
-    await one.until(right)
-
-
-async def answered(one: Device) -> None:
-    """All that was said before has been dealt with and its answers are here."""
-    stamp = len(one.events) + 1
-    await one.say(m.Ping(stamp=stamp))
-    await one.until(lambda: any(pong.stamp == stamp for pong in one.all(m.Pong)))
 
 
 # LOCAL: the shape

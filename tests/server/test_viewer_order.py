@@ -1,150 +1,128 @@
-"""In which order a viewer hears what others do: nothing starves it, and every picture is announced."""
+"""In which order a viewer is told things on a thin link: virtual time, and no byte is buffered on the way."""
 
 from __future__ import annotations
 
-import functools
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import groupby
+from itertools import pairwise
 
-import pytest
 import trio
+import trio.testing
 
-from tilewire.protocol import Capability, CursorMode, NoticeCode, PixelFormat, Point, Rect, Resumed
+from tilewire.protocol import Capability, Connection, PixelFormat, Point, Sender
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import ControlAction
-from tilewire.server import transport
-from tilewire.server.encoder import Encoder
-from tilewire.server.pixels import Screen
-from tilewire.server.view import View
+from tilewire.protocol.constants import MAX_CLIPBOARD
+from tilewire.protocol.reference import Framebuffer
+from tilewire.server.display import Capture, ClipboardText, News
+from tilewire.server.pixels import Screen, Surface
+from tilewire.server.session import Session
 
-from tests.server.xclient import painter
-from tests.support import EVERYTHING, Device, device, hello, served
+from tests.server.sights import view_of
+from tests.server.test_viewer_time import HEIGHT, WIDTH, FakeDisplay, FakeLink
+from tests.support import EVERYTHING, hello
 
-SLOW_S = 0.005
-LOCAL = m.CursorOffer(mode=CursorMode.LOCAL, max_side=32)
+PANEL = (40, 30)
 
 
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each write takes a while, as on a full link."""
-    send = transport.NativeTransport.send
+class TellingDisplay(FakeDisplay):
+    """One whose clipboard tells something."""
 
-    @functools.wraps(send)
-    async def slowly(self: transport.NativeTransport, data: bytes) -> None:
-        await trio.sleep(SLOW_S)
-        await send(self, data)
+    def __init__(self) -> None:
+        super().__init__()
+        self.tell, self._told = trio.open_memory_channel[News](10)
+        self.screen = Screen(WIDTH, HEIGHT)
 
-    monkeypatch.setattr(transport.NativeTransport, "send", slowly)
+    async def capture(self) -> Capture:
+        taken = await super().capture()
+        for patch in taken.patches:
+            self.screen.blit(patch.rect, patch.pixels)
+        return taken
+
+    async def news(self) -> AsyncIterator[News]:
+        async for news in self._told:
+            yield news
+
+
+class SeeingLink(FakeLink):
+    """A device that looks at its picture after each update."""
+
+    def __init__(self, bytes_per_s: float, greeting: m.Hello, display: TellingDisplay) -> None:
+        super().__init__(bytes_per_s)
+        self._framebuffer = Framebuffer.of(greeting)
+        self._display = display
+        self._seen = 0
+        self.wrong: list[m.ViewState] = []
+        """Views that were in force when an update showed something else."""
+
+    async def send(self, data: bytes) -> None:
+        await super().send(data)
+        announced: m.ViewState | None = None
+        for index, (_, message) in enumerate(self.heard):
+            if isinstance(message, m.ViewState):
+                announced = message
+            if index < self._seen:
+                continue
+            self._framebuffer.apply(message)
+            if isinstance(message, m.End):
+                assert announced is not None
+                surface = Surface(*PANEL, PixelFormat.XRGB8888)
+                surface.render(self._display.screen, view_of(announced, PANEL), surface.rect)
+                if self._framebuffer.stored() != bytes(surface.pixels):
+                    self.wrong.append(announced)
+        self._seen = len(self.heard)
 
 
 @asynccontextmanager
-async def busy(one: Device, what: str) -> AsyncIterator[None]:
-    """A device that never rests inside the block."""
-
-    async def move() -> None:
-        number = 0
-        while True:
-            number += 1
-            await one.point(number % 200, number // 7 % 120)
-            await trio.sleep(0.001)
-
-    async def toggle() -> None:
-        while True:
-            await one.say(m.Control(action=ControlAction.RELEASE))
-            await one.say(m.Control(action=ControlAction.ASK))
-            await trio.sleep(0.001)
-
+async def life(bytes_per_s: float) -> AsyncIterator[tuple[TellingDisplay, SeeingLink]]:
+    capabilities = EVERYTHING | Capability.CLIPBOARD
+    greeting = hello(panel=PANEL, pixel_format=PixelFormat.XRGB8888, capabilities=capabilities, max_message=8192)
+    display = TellingDisplay()
+    link = SeeingLink(bytes_per_s, greeting, display)
+    session = Session("main", display, 60)  # type: ignore[arg-type]
+    server = Connection(Sender.SERVER)
+    server.receive_data(link.client.send(greeting))
+    server.next_event()
+    link.client.receive_data(server.send(m.Reply(version=1, method=1, nonce=bytes(16))))
+    link.client.next_event()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(move if what == "moves" else toggle)
-        yield
+        nursery.start_soon(session.watch)
+        nursery.start_soon(session.serve, server, link, greeting)
+        await trio.sleep(1)
+        yield display, link
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize("what", ["moves", "toggles"])
-async def test_pictures_go_on_whatever_others_do(what: str) -> None:
-    async with served() as server, device(server.port) as one, device(server.port, hello(cursor=LOCAL)) as other:
-        with painter(server.name) as client:
-            await other.until(lambda: other.updates)
-            async with busy(one, what):
-                for colour in range(1, 31):
-                    seen = other.updates
-                    client.fill(Rect(0, 0, 50, 50), colour * 0x030507)
-                    await other.until(lambda seen=seen: other.updates > seen)  # type: ignore[misc]
-        await server.until_exact(one, other)
+async def test_pixels_wait_for_a_chunk_and_not_for_a_text(autojump_clock: trio.testing.MockClock) -> None:
+    async with life(20_000) as (display, link):
+        display.tell.send_nowait(ClipboardText("x" * MAX_CLIPBOARD))
+        for _ in range(10):
+            await trio.sleep(1)
+            display.paint()
+        await trio.sleep(30)
+        kinds = [type(message) for _, message in link.heard]
+        first = kinds.index(m.Clipboard)
+        last = len(kinds) - 1 - kinds[::-1].index(m.Clipboard)
+        ends = [index for index in range(first, last) if kinds[index] is m.End]
+        assert len(ends) >= 10
+        # A paint each second is five chunks' time: none of the updates waited for more than its share.
+        assert all(kinds[one:other].count(m.Clipboard) <= 8 for one, other in pairwise(ends))
+        assert kinds.count(m.Clipboard) == MAX_CLIPBOARD // 4096
+        assert link.wrong == []
 
 
-@pytest.mark.usefixtures("slow")
-async def test_every_view_is_announced_before_its_picture() -> None:
-    """While a clipboard is under way, which is written between updates too."""
-    greeting = hello(panel=(64, 48), capabilities=EVERYTHING | Capability.CLIPBOARD)
-    async with served() as server, device(server.port, greeting) as one:
-        other_greeting = hello(capabilities=EVERYTHING | Capability.CLIPBOARD)
-        async with device(server.port, other_greeting) as other:
-            with painter(server.name) as client:
-                for x in range(0, 200, 8):
-                    client.fill(Rect(x, 0, 8, 120), 0x010203 * x)
-                await one.until(lambda: one.updates)
-                text = b"x" * 4000
-                for x in range(40):
-                    await one.say(m.Clipboard(total=len(text), offset=0, data=text))
-                    await other.say(m.View(mode=0, rotation=x % 4, follow=0, origin=Point(x, x)))
-                    await one.say(m.View(mode=x % 2, rotation=x % 4, follow=0, origin=Point(x, x)))
-                    await one.until(lambda x=x: one.last(m.ViewState).rotation == x % 4)  # type: ignore[misc]
-                    # The first update after it shows just that: the reference is drawn from the announcement.
-                    await server.until_exact(one)
-
-
-async def test_a_screen_that_was_made_another_size_is_announced_as_such() -> None:
-    async with served() as server, device(server.port) as one:
-        await one.until(lambda: one.updates)
-        await one.say(m.Pause(paused=1))
-        sizes = [(200, 120), (150, 100), (151, 99), (200, 120)]
-        for width, height in sizes[1:]:
-            await one.say(m.ResizeSession(width=width, height=height))
-            size = m.Size(width=width, height=height)
-            await one.until(lambda size=size: one.last(m.ViewState).session == size)  # type: ignore[misc]
-        told = [(state.session.width, state.session.height) for state in one.all(m.ViewState)]
-        assert [size for size, _ in groupby(told)] == sizes
-        assert not one.all(m.Notice)
-
-
-async def test_who_waits_for_control_sets_no_clipboard() -> None:
-    greeting = hello(capabilities=EVERYTHING | Capability.CLIPBOARD)
-    async with served() as server, device(server.port) as one, device(server.port, greeting) as other:
-        await one.until(lambda: one.updates)
-        await other.say(m.Clipboard(total=2, offset=0, data=b"no"))
-        await other.until(lambda: other.last(m.Notice))
-        assert other.last(m.Notice).code == NoticeCode.CLIPBOARD
-
-
-async def test_a_device_that_said_goodbye_gave_up_its_token() -> None:
-    async with served() as server:
-        async with device(server.port) as one:
-            await one.until(lambda: one.updates)
-            await one.say(m.Goodbye(code=0))
-            await one.until_ended()
-        async with device(server.port, earlier=one) as again:
-            assert again.welcome.resumed == Resumed.UNKNOWN_TOKEN
-
-
-def test_lossy_pixels_of_an_earlier_connection_are_made_exact_wherever_they_move() -> None:
-    size = (128, 128)
-    screen = Screen(256, 128)
-    photo = bytes(b for y in range(128) for x in range(256) for b in (x * 7 & 255, x + y & 255, y * 5 & 255, 0))
-    screen.blit(Rect(0, 0, 256, 128), photo)
-    offer = hello(panel=size, pixel_format=PixelFormat.XRGB8888, jpeg=m.JpegOffer(subsamplings=15, scales=3))
-    earlier = Encoder(offer, Capability.COPY)
-    view = View((256, 128), size)
-    earlier.convert(screen, view, [earlier.panel])
-    earlier.build([earlier.panel], now_s=1.0)
-    assert earlier.shadow.count(earlier.panel).lossy
-    encoder = Encoder(hello(panel=size, pixel_format=PixelFormat.XRGB8888), Capability.COPY)
-    encoder.adopt(earlier, 1)
-    moved = view.panned(Point(60, 0))
-    encoder.convert(screen, moved, [encoder.panel])
-    encoder.build([encoder.panel], moved.shift_from(view) or (0, 0), 2.0)
-    for second in range(3, 20):
-        encoder.refine(float(second))
-    assert encoder.shadow.count(encoder.panel).exact == encoder.panel.area
+async def test_an_update_shows_the_view_that_was_told_last(autojump_clock: trio.testing.MockClock) -> None:
+    """Also where the view changes while a clipboard, a shape or an update is on its way."""
+    chance = random.Random(3)
+    async with life(30_000) as (display, link):
+        for number in range(400):
+            if number % 50 == 0:
+                display.tell.send_nowait(ClipboardText("y" * 100_000))
+            mode, rotation = chance.randrange(4) // 3, chance.choice([0, 0, 0, 1, 2, 3])
+            link.say(
+                m.View(mode=mode, rotation=rotation, follow=0, origin=Point(chance.randrange(24), chance.randrange(18)))
+            )
+            await trio.sleep(chance.random() / 4)
+        await trio.sleep(30)
+        assert len(link.times(m.End)) > 50
+        assert link.wrong == []
