@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -66,7 +66,7 @@ class Setup:
     cursor: CursorMode = CursorMode.NONE
     """LOCAL where the panel's framebuffer can be read; else IN_PICTURE takes its place."""
     view: m.View | None = None
-    """Asked for on each connection that does not go on from an earlier one."""
+    """Asked for at first, and until `Device.look` asks for another."""
     reconnect: bool = False
     """Come back when the line breaks, with what the framebuffer still shows."""
     hurry: float = 1.0
@@ -109,6 +109,10 @@ class Device:
         """The code of the server's goodbye."""
         self.refused: StreamError | None = None
         """Why there never was a connection."""
+        self._wanted = setup.view
+        self._asked = False
+        """Whether a connection has been asked for it: those that go on from that one know it."""
+        self._paused = False
         self._lost: str | None = None
         """Why this connection is over."""
         self._earlier: list[Statistics] = []
@@ -125,6 +129,11 @@ class Device:
     def statistics(self) -> Statistics:
         """Counters of the C client, of all connections."""
         return sum(self._earlier, start=self._client.statistics)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether there is no connection on which anything could be said."""
+        return self._lost is not None or self._client.phase is not Phase.OPEN
 
     # The stream.
 
@@ -248,8 +257,10 @@ class Device:
     def _welcomed(self, welcome: m.Welcome) -> None:
         self.connections += 1
         self.resumed.append(Resumed(welcome.resumed))
-        if self._setup.view is not None and welcome.resumed != Resumed.RESUMED:
-            self.look(self._setup.view)
+        if self._wanted is not None and not (self._asked and welcome.resumed == Resumed.RESUMED):
+            self.look(self._wanted)
+        if self._paused:
+            self.pause(True)
 
     def _take_clipboard(self, chunk: m.Clipboard) -> None:
         if chunk.offset == 0:
@@ -304,13 +315,15 @@ class Device:
 
     # The hands.
 
-    def _did(self, number: int) -> None:
-        self._sent_at[number] = time.monotonic()
-        self._unsent.set()
+    def _did(self, act: Callable[..., int], *words: Any) -> None:
+        """Input. While the line is down it is dropped: whoever gives it does not see what it would do."""
+        if not self.is_down:
+            self._sent_at[act(*words)] = time.monotonic()
+            self._unsent.set()
 
     def pointer(self, x: int, y: int, buttons: int = 0) -> None:
         """Put the pointer there, with these buttons down."""
-        self._did(self._client.pointer(x, y, buttons))
+        self._did(self._client.pointer, x, y, buttons)
 
     def click(self, x: int, y: int) -> None:
         """Move there, press and release the left button."""
@@ -320,29 +333,34 @@ class Device:
 
     def wheel(self, dx: int, dy: int) -> None:
         """Turn the wheel; 120 is a notch."""
-        self._did(self._client.wheel(dx, dy))
+        self._did(self._client.wheel, dx, dy)
 
     def key(self, keysyms: Sequence[int]) -> None:
         """Press keys one after the other, release them in reverse."""
         for keysym in keysyms:
-            self._did(self._client.key(keysym, True))
+            self._did(self._client.key, keysym, True)
         for keysym in reversed(keysyms):
-            self._did(self._client.key(keysym, False))
+            self._did(self._client.key, keysym, False)
 
     def touch(self, *fingers: tuple[int, int]) -> None:
         """These fingers are on the panel now, by number."""
         placed = [m.Finger(finger=number, position=Point(*place)) for number, place in enumerate(fingers)]
-        self._did(self._client.touch(placed))
+        self._did(self._client.touch, placed)
 
     def look(self, view: m.View) -> None:
-        """Ask for a view."""
-        self._client.view(view.mode, view.rotation, bool(view.follow), view.origin.x, view.origin.y)
-        self._unsent.set()
+        """Ask for a view; while the line is down, for when it is back."""
+        self._wanted = view
+        self._asked = not self.is_down
+        if self._asked:
+            self._client.view(view.mode, view.rotation, bool(view.follow), view.origin.x, view.origin.y)
+            self._unsent.set()
 
     def pause(self, paused: bool) -> None:
-        """The panel is off, or on again."""
-        self._client.pause(paused)
-        self._unsent.set()
+        """The panel is off, or on again: of this connection and of those that follow."""
+        self._paused = paused
+        if not self.is_down:
+            self._client.pause(paused)
+            self._unsent.set()
 
     async def paste(self, text: str) -> None:
         """Put a text into the session's clipboard. Raises DeviceError."""
@@ -364,7 +382,7 @@ class Device:
 
     def type(self, text: str) -> None:
         """Type text."""
-        self._did(self._client.text(text))
+        self._did(self._client.text, text)
 
     async def probe(self, x: int, y: int, act: Callable[[], None], timeout_s: float = 2.0) -> None:
         """Time how long after `act` the pixel at (x, y) changes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -28,6 +29,9 @@ class Relay:
         self.connections = 0
         self.reset = False
         """Whether a cut line tells its ends so with a reset; else both streams just end."""
+        self.cuts = 0
+        self.budgets: deque[int] = deque()
+        """Of the next connections: bytes of the server after which each is cut."""
         self._budget: int | None = None
         self._lines: set[trio.CancelScope] = set()
 
@@ -37,10 +41,8 @@ class Relay:
             line.cancel()
 
     def cut_after(self, count: int | None) -> None:
-        """Cut when the server has said `count` bytes more; None: never."""
+        """Cut once when the server has said `count` bytes more, at least 1; None: never."""
         self._budget = count
-        if count == 0:
-            self.cut()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -49,6 +51,8 @@ class Relay:
     async def _carry(self, device: trio.SocketStream) -> None:
         self.passed = 0
         self.connections += 1
+        if self.budgets:
+            self._budget = self.budgets.popleft()
         async with device, await trio.open_tcp_stream(LOOPBACK, self._server_port) as server:
             for stream in (device, server):
                 stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -82,6 +86,8 @@ class Relay:
             self.passed += len(data)
             await device.send_all(data)
             if self._budget == 0:
+                self._budget = None
+                self.cuts += 1
                 return
 
 

@@ -431,6 +431,28 @@ async def device(
             nursery.cancel_scope.cancel()
 
 
+async def screen_picture(
+    name: str,
+    panel: tuple[int, int],
+    pixel_format: PixelFormat,
+    origin: Point = ORIGIN,
+    state: m.ViewState | None = None,
+) -> bytes:
+    """What a panel must show of a display as it is now, read on a connection of its own. `state`: its view."""
+    async with open_display(name) as display:
+        capture = await display.capture_all()
+    screen = Screen(*capture.size)
+    for patch in capture.patches:
+        screen.blit(patch.rect, patch.pixels)
+    view = View(capture.size, panel, origin)
+    if state is not None:
+        at = Point(state.window.x, state.window.y)
+        view = View(capture.size, panel, at, True, ViewMode(state.mode), Rotation(state.rotation))
+    surface = Surface(*panel, pixel_format)
+    surface.render(screen, view, surface.rect)
+    return bytes(surface.pixels)
+
+
 class Served:
     """A server in this process."""
 
@@ -454,18 +476,7 @@ class Served:
         state: m.ViewState | None = None,
     ) -> bytes:
         """What a panel must show of the screen as it is now, read on a connection of its own."""
-        async with open_display(self.name) as display:
-            capture = await display.capture_all()
-        screen = Screen(*capture.size)
-        for patch in capture.patches:
-            screen.blit(patch.rect, patch.pixels)
-        view = View(capture.size, panel, origin)
-        if state is not None:
-            at = Point(state.window.x, state.window.y)
-            view = View(capture.size, panel, at, True, ViewMode(state.mode), Rotation(state.rotation))
-        surface = Surface(*panel, pixel_format)
-        surface.render(screen, view, surface.rect)
-        return bytes(surface.pixels)
+        return await screen_picture(self.name, panel, pixel_format, origin, state)
 
     async def until_exact(self, *devices: Device) -> None:
         """Return once all devices show the screen as it is now."""
