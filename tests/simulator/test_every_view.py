@@ -44,7 +44,7 @@ def _nothing_stays_open() -> Iterator[None]:
 
 
 def devices() -> list[Setup]:
-    made = []
+    made: list[Setup] = []
     for panel, cursor in product(PANELS.values(), CursorMode):
         if panel.cursor_side or cursor is CursorMode.NONE:
             first = VIEWS[len(made) % len(VIEWS)]
