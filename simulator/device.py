@@ -18,7 +18,7 @@ from typing import Final
 
 import trio
 
-from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Code, Panel, Point, Resumed
+from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Code, Panel, Point, Rect, Resumed
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import CursorMode
 from tilewire.simulator.client import (
@@ -381,6 +381,11 @@ class Device:
         stored = self.panel.pixel_format.stored
         at = y * self._client.stride + x * stored
         return bytes(self._client.picture[at : at + stored])
+
+    @property
+    def cursor(self) -> Rect | None:
+        """Where a local cursor is drawn now; None: nowhere."""
+        return self._client.cursor
 
     def memory(self) -> bytes:
         """The framebuffer as the panel stores it, without a cursor."""
