@@ -406,6 +406,11 @@ class Device:
         at = y * self._client.stride + x * stored
         return bytes(self._client.picture[at : at + stored])
 
+    @property
+    def cursor(self) -> Rect | None:
+        """Where a local cursor is drawn now; None: nowhere."""
+        return self._client.cursor
+
     def memory(self) -> bytes:
         """The framebuffer as the panel stores it, without a cursor."""
         return self._client.framebuffer
