@@ -165,8 +165,10 @@ def verdicts(tables: dict[str, list[Row]]) -> list[str]:
     def number(row: Row, key: str) -> float:
         return float(str(row[key]))
 
-    rows = [row for row in tables.get("reconnect", []) if row["program"] == "docs" and row["panel"] == "1024x600"]
-    judge("back, nothing changed, % of a first picture", rows, [number(row, "again_%") for row in rows], 2, most=True)
+    for name in dict.fromkeys(str(row["program"]) for row in tables.get("reconnect", [])):
+        rows = [row for row in tables["reconnect"] if row["program"] == name]
+        what = f"{name}: back, nothing changed, % of a first picture"
+        judge(what, rows, [number(row, "again_%") for row in rows], 2, most=True)
     rows = tables.get("reconnect", [])
     more = [number(row, "picture_rt_again") - number(row, "welcome_rt") for row in rows]
     judge("back, round trips to the picture beyond those to WELCOME", rows, more, 1, most=True)

@@ -176,6 +176,9 @@ class Session:
             if view.session != self.size:
                 return None
             serial = self._captured_serial
+            if overlay is not None and not self.stale:
+                # The pointer is all that moved, and the picture has it where that input put it.
+                serial = max(serial, self.pointer_serial)
             # Where the picture is shrunk, what it covers is what takes the time.
             covers = view.window.area / view.picture.area
             if sum(rect.area for rect in damage) * covers <= INLINE_PIXELS:

@@ -112,8 +112,9 @@ def test_each_motion_goes_somewhere() -> None:
 
 def test_what_was_aimed_at_is_named() -> None:
     back: Row = {"program": "docs", "panel": "1024x600", "again_%": 2.5, "welcome_rt": 1.0, "picture_rt_again": 2.0}
-    lines = device.verdicts({"reconnect": [back], "pan": [{"updates_per_s": 59.0}, {"updates_per_s": 29.0}]})
-    assert [line.rpartition(": ")[2] for line in lines] == ["MISSED", "met", "MISSED"]
+    other = {**back, "program": "xterm", "again_%": 1.5}
+    lines = device.verdicts({"reconnect": [back, other], "pan": [{"updates_per_s": 59.0}, {"updates_per_s": 29.0}]})
+    assert [line.rpartition(": ")[2] for line in lines] == ["MISSED", "met", "met", "MISSED"]
     assert device.verdicts({}) == []
 
 

@@ -229,7 +229,7 @@ class Mapped(View):
 )
 def test_what_is_seen_stays_under_the_fingers(view: View, expected: list[Input]) -> None:
     # Half a pixel more than a notch: corners are whole pixels of the session.
-    inputs = translated(touch((5, 99), (50, 99)), touch((5, 98 - NOTCH_PX), (50, 98 - NOTCH_PX)), view=view)
+    inputs = translated(touch((5, 199), (50, 199)), touch((5, 198 - NOTCH_PX), (50, 198 - NOTCH_PX)), view=view)
     assert [item for item in inputs if isinstance(item, Button)] == expected
 
 

@@ -13,6 +13,7 @@ import trio
 from tilewire.protocol import Capability, Code, NoticeCode, PixelFormat, Point, Rect
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import ControlAction, CursorMode, Rotation, ViewMode
+from tilewire.server import inputs
 from tilewire.server.viewers import BELL_INTERVAL_S
 
 from tests.server.sights import answered, draw_scene, until_held, until_right
@@ -358,7 +359,11 @@ async def test_a_drag_and_a_long_press(server: Served, reader: KeyReader) -> Non
 
 
 @pytest.mark.parametrize("rotation", Rotation)
-async def test_two_fingers_turn_the_wheel_and_zoom(server: Served, reader: KeyReader, rotation: Rotation) -> None:
+async def test_two_fingers_turn_the_wheel_and_zoom(
+    server: Served, reader: KeyReader, rotation: Rotation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A notch that fits the panel, however it is turned.
+    monkeypatch.setattr(inputs, "NOTCH_PX", 53)
     control = reader.keycode(CONTROL_L)
     async with device(server.port, touching()) as one:
         await look(one, view(ViewMode.ONE_TO_ONE, rotation))
