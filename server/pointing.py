@@ -31,6 +31,10 @@ class Pointing:
         self._room = max_message - SHAPE_HEAD_BYTES
         self._place: Point | None = None
         """Where the device shows it; None: nowhere, or it is not known where."""
+        self._told: Point | None = None
+        """The place that was sent last, until the device is known to have it."""
+        self._stamp = 0
+        """Of the ping that asks for that."""
         self._shown: CursorImage | None = NO_CURSOR
         """What the device shows; None: that is not known."""
         self._shape_after = 0
@@ -50,6 +54,16 @@ class Pointing:
         """The device has moved it there by itself, on the panel."""
         self._place = to
 
+    def answered(self, stamp: int) -> bool:
+        """The device has what was sent before a ping. Whether that was the ping after a place.
+
+        It moved before it got that place, if it moved at all: so there it shows the pointer now.
+        """
+        if stamp != self._stamp or self._told is None:
+            return False
+        self._place, self._told = self._told, None
+        return True
+
     def _image(self, shape: CursorImage, view: View) -> CursorImage:
         """As it shows in this view."""
         last = self._prepared
@@ -66,12 +80,21 @@ class Pointing:
         return Overlay(image, place) if image.width else None
 
     def news(
-        self, view: View, pointer: Point, shape: CursorImage, update: int, now_s: float, *, settled: bool
-    ) -> Iterator[m.CursorShape | m.CursorPosition]:
+        self,
+        view: View,
+        pointer: Point,
+        shape: CursorImage,
+        update: int,
+        now_s: float,
+        *,
+        settled: bool,
+        steers: bool,
+    ) -> Iterator[m.CursorShape | m.CursorPosition | m.Ping]:
         """What a device with a cursor of its own is to be told.
 
         `update`: the last one that has ended. `settled`: the display has confirmed all motions of the device's own,
-        so `pointer` counts.
+        so `pointer` counts. `steers`: its motions count. Then one that crosses a place on the line leaves the device
+        with that place, and the pointer elsewhere; a ping tells which of its motions those are.
         """
         if self.mode is not CursorMode.LOCAL:
             return
@@ -89,7 +112,11 @@ class Pointing:
         # Its own hand may have it on another pixel of those that stand for the same one of the session.
         if self._place is None or (self._place != place and view.input_point(self._place) != pointer):
             self._place = place
+            self._told = place if steers else None
             yield m.CursorPosition(position=place)
+            if steers:
+                self._stamp = max(int(now_s * 1e6), self._stamp + 1)
+                yield m.Ping(stamp=self._stamp)
 
 
 def parts(image: CursorImage, room: int) -> Iterator[m.CursorShape]:
