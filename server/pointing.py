@@ -36,12 +36,16 @@ class Pointing:
         self._room = max_message - SHAPE_HEAD_BYTES
         self._place: Point | None = None
         """Where the device shows it; None: nowhere, or it is not known where."""
+        self._told: Point | None = None
+        """The place that was sent last, until the device is known to have it."""
+        self._stamp = 0
+        """Of the ping that asks for that."""
         self._shown: CursorImage | None = NO_CURSOR
         """What the device shows; None: that is not known."""
         self._shape_after = 0
         """The update that had ended when a shape was sent last."""
         self._shape_s = self._place_s = -math.inf
-        self._told: tuple[CursorImage, Rotation] | None = None
+        self._looked_at: tuple[CursorImage, Rotation] | None = None
         """What was looked at when a shape was last sent, or found to be the same."""
         self.due_s = math.inf
         """When what came too early after the last is to be sent."""
@@ -56,6 +60,16 @@ class Pointing:
         """The device has moved it there by itself, on the panel."""
         self._place = to
 
+    def answered(self, stamp: int) -> bool:
+        """The device has what was sent before a ping. Whether that was the ping after a place.
+
+        It moved before it got that place, if it moved at all: so there it shows the pointer now.
+        """
+        if stamp != self._stamp or self._told is None:
+            return False
+        self._place, self._told = self._told, None
+        return True
+
     def overlay(self, view: View, pointer: Point, shape: CursorImage) -> Overlay | None:
         """What the server draws into the picture."""
         place = view.panel_point(pointer) if self.mode is CursorMode.IN_PICTURE else None
@@ -65,12 +79,21 @@ class Pointing:
         return Overlay(image, place) if image else None
 
     def news(
-        self, view: View, pointer: Point, shape: CursorImage, update: int, now_s: float, *, settled: bool
-    ) -> Iterator[m.CursorShape | m.CursorPosition]:
+        self,
+        view: View,
+        pointer: Point,
+        shape: CursorImage,
+        update: int,
+        now_s: float,
+        *,
+        settled: bool,
+        steers: bool,
+    ) -> Iterator[m.CursorShape | m.CursorPosition | m.Ping]:
         """What a device with a cursor of its own is to be told.
 
         `update`: the last one that has ended. `settled`: the display has confirmed all motions of the device's own,
-        so `pointer` counts.
+        so `pointer` counts. `steers`: its motions count. Then one that crosses a place on the line leaves the device
+        with that place, and the pointer elsewhere; a ping tells which of its motions those are.
         """
         if self.mode is not CursorMode.LOCAL:
             return
@@ -85,16 +108,20 @@ class Pointing:
                 self.due_s = min(self.due_s, self._place_s + PLACE_INTERVAL_S)
                 return
             self._place, self._place_s = place, now_s
+            self._told = place if steers else None
             yield m.CursorPosition(position=place)
+            if steers:
+                self._stamp = max(int(now_s * 1e6), self._stamp + 1)
+                yield m.Ping(stamp=self._stamp)
 
     def _shape(self, shape: CursorImage, rotation: Rotation, update: int, now_s: float) -> Iterator[m.CursorShape]:
-        told = self._told
-        if told is not None and told[0] is shape and told[1] == rotation:
+        last = self._looked_at
+        if last is not None and last[0] is shape and last[1] == rotation:
             return
         if now_s < self._shape_s + SHAPE_INTERVAL_S:
             self.due_s = self._shape_s + SHAPE_INTERVAL_S
             return
-        self._told = shape, rotation
+        self._looked_at = shape, rotation
         image = _dressed(shape, rotation, self._max_side)
         if image != self._shown:
             self._shown, self._shape_after, self._shape_s = image, update, now_s

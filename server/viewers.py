@@ -410,6 +410,9 @@ class Viewer:
                 self.wake()
             case m.Ping():
                 self._say(m.Pong(stamp=event.stamp))
+            case m.Pong():
+                if self._pointing.answered(event.stamp):
+                    self.wake()
             case m.Setting():
                 self._set(event)
             case m.View():
@@ -557,6 +560,7 @@ class Viewer:
             self._update,
             trio.current_time(),
             settled=self._steering.settled,
+            steers=self._role is Role.CONTROL,
         ):
             data += connection.send(news)
         return bytes(data)

@@ -142,6 +142,15 @@ def pointer_of(client: Painter) -> Point:
     return Point(found.root_x, found.root_y)
 
 
+async def move(one: Device, x: int, y: int, buttons: int = 0) -> int:
+    """A motion of the device's own, which it shows at once; returns its number."""
+    one.inputs += 1
+    motion = m.Pointer(input=one.inputs, position=Point(x, y), buttons=buttons)
+    one.events.append(motion)
+    await one.say(motion)
+    return one.inputs
+
+
 async def until_right(name: str, client: Painter, shape: CursorImage, *devices: Device) -> None:
     """Return once all devices show the screen as it is, with the pointer where the server draws it into the picture.
 

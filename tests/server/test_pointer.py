@@ -27,6 +27,7 @@ from tests.server.sights import (
     captured,
     draw_scene,
     memory_of,
+    move,
     panel_of,
     place_of,
     pointer_of,
@@ -84,13 +85,6 @@ def local(side: int = 64) -> m.CursorOffer:
 
 
 IN_PICTURE = m.CursorOffer(mode=CursorMode.IN_PICTURE, max_side=0)
-
-
-async def move(one: Device, x: int, y: int, buttons: int = 0) -> int:
-    """A motion of the device's own: it shows it at once."""
-    number = await one.point(x, y, buttons)
-    one.events.append(m.Pointer(input=number, position=Point(x, y), buttons=buttons))
-    return number
 
 
 async def look(one: Device, mode: int, rotation: int, origin: Point = ORIGIN, *, follow: bool = False) -> None:
@@ -334,6 +328,32 @@ async def test_a_view_that_moves_under_a_still_pointer_tells_its_place(server: S
             await move(one, x, y)
             await one.until(lambda: one.echoed == one.inputs)
             await until_held(one, client, SMALL)
+
+
+async def test_places_that_cross_a_motion_on_the_line(server: Served, client: Painter) -> None:
+    """A device that was told a place after it had moved on shows the wrong one, until it is told again."""
+    wear(client, SMALL)
+    async with (
+        device(server.port, hello(cursor=local())) as one,
+        device(server.port, hello(cursor=local())) as witness,
+    ):
+        for number in range(20):
+            await move(one, 20 + number, 30)
+            await one.until(lambda: one.echoed == one.inputs)
+            one.hold()
+            # The read that was under way.
+            await answered(one)
+            client.move_pointer(100, 50 + number)
+            await until_held(witness, client, SMALL)
+            await answered(witness)
+            await move(one, 20 + number, 31)
+            await witness.until(lambda: witness.last(m.CursorPosition).position.y == 31)
+            one.read_on()
+            await answered(one)
+            assert Point(100, 50 + number) in [told.position for told in one.all(m.CursorPosition)]
+            await until_held(one, client, SMALL)
+            await one.until(lambda: one.echoed == one.inputs)
+            assert pointer_of(client) == Point(20 + number, 31)
 
 
 async def test_who_only_looks_sees_the_holders_motion(server: Served, client: Painter) -> None:

@@ -16,7 +16,7 @@ from tilewire.protocol.constants import ControlAction, CursorMode, Rotation, Vie
 from tilewire.server import inputs
 from tilewire.server.viewers import BELL_INTERVAL_S
 
-from tests.server.sights import answered, draw_scene, until_held, until_right
+from tests.server.sights import answered, draw_scene, move, until_held, until_right
 from tests.server.test_session import draw_anything
 from tests.server.test_views_picture import arrow
 from tests.server.xclient import KeyReader, Painter, key_reader, painter
@@ -583,8 +583,7 @@ async def test_any_history_ends_exact(server: Served, client: Painter, seed: int
                         await one.say(m.ResizeSession(width=size[0], height=size[1]))
                     case 4:
                         at = Point(chance.randrange(97), chance.randrange(61))
-                        number = await one.point(at.x, at.y)
-                        one.events.append(m.Pointer(input=number, position=at, buttons=0))
+                        await move(one, at.x, at.y)
                     case 5:
                         await each.say(m.Pause(paused=chance.randrange(2)))
                     case 6:
@@ -593,8 +592,7 @@ async def test_any_history_ends_exact(server: Served, client: Painter, seed: int
                         draw_anything(client, chance)
             for each in everybody:
                 await each.say(m.Pause(paused=0))
-            number = await one.point(0, 0)
-            one.events.append(m.Pointer(input=number, position=Point(0, 0), buttons=0))
+            number = await move(one, 0, 0)
             await one.until(lambda number=number: one.echoed == number)  # type: ignore[misc]
             for each in everybody:
                 await answered(each)
