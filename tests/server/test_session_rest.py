@@ -492,22 +492,27 @@ async def test_ten_thousand_views(server: Served, client: Painter, *, flips: boo
         deaf.hold()
         tracemalloc.start()
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(one.say_raw, data)
-                nursery.start_soon(deaf.say_raw, data)
-                for number in range(5):
-                    client.fill(Rect(number, 3, 60, 70), 0x010305 * number)
-                    await server.until_exact(witness)
+            await deaf.say_raw(data)
+            await quiet(0.1)
             taken, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        print(f"{most >> 10} KiB at most for ten thousand views, answers: {len(one.all(m.ViewState))}")
-        # The devices of this test keep every message and every pixel as an object of their own.
-        assert taken < 32 << 20
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.say_raw, data)
+            for number in range(5):
+                client.fill(Rect(number, 3, 60, 70), 0x010305 * number)
+                await server.until_exact(witness)
+        await answered(one)
+        print(
+            f"{most >> 10} KiB at most for ten thousand views, answers to who reads them: {len(one.all(m.ViewState))}"
+        )
+        # What is allocated counts, not what the lines hold; a few pictures and the data of the flood itself.
+        assert taken < 8 << 20
         deaf.read_on()
         for each in (one, deaf):
             await each.say(view(0, 1, 33, 22))
-            await each.until(lambda each=each: each.last(m.ViewState).window.x == 33)  # type: ignore[misc]
+            await answered(each)
+            assert each.last(m.ViewState).window == Rect(33, 22, each.framebuffer.height, each.framebuffer.width)
         await until_right(server.name, client, SHAPE, one, deaf, witness)
 
 
