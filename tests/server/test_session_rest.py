@@ -10,7 +10,7 @@ from itertools import product
 import pytest
 import trio
 
-from tilewire.protocol import Capability, Code, NoticeCode, PixelFormat, Point, Rect
+from tilewire.protocol import Capability, Code, NoticeCode, PixelFormat, Point, Rect, Role
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import ControlAction, CursorMode, Rotation, ViewMode
 from tilewire.server import inputs
@@ -403,8 +403,9 @@ async def test_fingers_touch_what_is_seen(server: Served, reader: KeyReader) -> 
 
 @pytest.mark.parametrize("gesture", ["drag", "pinch", "pan", "press"])
 async def test_fingers_that_are_never_lifted_hold_nothing_when_the_line_is_cut(
-    server: Served, reader: KeyReader, gesture: str
+    server: Served, reader: KeyReader, gesture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(inputs, "NOTCH_PX", 53)
     async with device(server.port, touching()) as one:
         match gesture:
             case "drag":
@@ -426,6 +427,8 @@ async def test_fingers_that_are_never_lifted_hold_nothing_when_the_line_is_cut(
     if gesture == "drag":
         assert await reader.changes(1) == [("up", 1)]
     async with device(server.port, touching()) as two:
+        # That the first has left is noticed a little later than it leaves.
+        await two.until(lambda: Role.CONTROL in (two.welcome.role, *(state.role for state in two.all(m.ControlState))))
         # What was begun by the one that left is nobody's.
         await two.key(LETTER_A)
         assert await reader.changes(1) == [("down", reader.keycode(LETTER_A))]
