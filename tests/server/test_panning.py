@@ -15,16 +15,12 @@ from tilewire.server.view import View
 
 from tests.server.sights import captured, memory_of, panel_of, seen, view_of
 from tests.server.xclient import painter
-from tests.support import Device, descriptors, device, hello, put_pixels, served
+from tests.support import Device, device, hello, put_pixels, served
 
 SESSION, PANEL = (1024, 600), (320, 240)
 
 
-@pytest.fixture(autouse=True)
-def _nothing_stays_open() -> Iterator[None]:
-    before = descriptors()
-    yield
-    assert descriptors() - before == set()
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 def page() -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from itertools import product
 from typing import Any
@@ -38,7 +38,7 @@ from tests.server.sights import (
 )
 from tests.server.test_views_picture import arrow
 from tests.server.xclient import Painter, painter
-from tests.support import EVERYTHING, ORIGIN, Device, Served, descriptors, device, hello, quiet, served
+from tests.support import EVERYTHING, ORIGIN, Device, Served, device, hello, quiet
 
 WIDTH, HEIGHT = 200, 120
 SMALL = arrow(9, 13, (2, 5))
@@ -47,17 +47,7 @@ OTHER = arrow(17, 6, (16, 0))
 VIEWS = list(product(ViewMode, Rotation))
 
 
-@pytest.fixture(autouse=True)
-def _nothing_stays_open() -> Iterator[None]:
-    before = descriptors()
-    yield
-    assert descriptors() - before == set()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Served]:
-    async with served((WIDTH, HEIGHT)) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 @pytest.fixture

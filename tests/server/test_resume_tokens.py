@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 import trio
 
-from tilewire.protocol import AuthMethod, Capability, Code, Connection, Need, PixelFormat, Point, Rect, Resumed, Sender
+from tilewire.protocol import AuthMethod, Code, Connection, Need, PixelFormat, Point, Rect, Resumed, Sender
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import RESUME_S
 from tilewire.server import kept, session
@@ -25,17 +25,15 @@ from tilewire.server.view import View
 
 from tests.server.xclient import Painter, painter
 from tests.support import (
-    EVERYTHING,
     Device,
     Served,
     TcpStream,
-    descriptors,
     device,
+    heard,
     hello,
     put_pixels,
     quiet,
     served,
-    tasks,
     tcp,
 )
 
@@ -47,11 +45,7 @@ Calm = Callable[[], Awaitable[None]]
 """Returns once another viewer is served as before, and nothing else is left of what there was."""
 
 
-@pytest.fixture(autouse=True)
-def _nothing_stays_open() -> Iterator[None]:
-    before = descriptors()
-    yield
-    assert descriptors() - before == set()
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 @pytest.fixture
@@ -65,31 +59,6 @@ def client(server: Served) -> Iterator[Painter]:
     with painter(server.name) as made:
         put_pixels(made, Rect(0, 0, WIDTH, HEIGHT), random.Random(1).randbytes(4 * WIDTH * HEIGHT))
         yield made
-
-
-@pytest.fixture
-async def calm(server: Served, client: Painter) -> AsyncIterator[Calm]:
-    looker = hello(device_id="witness", capabilities=EVERYTHING | Capability.VIEW_ONLY)
-    async with device(server.port, looker) as witness:
-        await server.until_exact(witness)
-        await quiet(0.01)
-        before = tasks(), len(descriptors())
-
-        async def again() -> None:
-            with trio.fail_after(30):
-                while (tasks(), len(descriptors())) != before:
-                    await quiet(0.001)
-            client.fill(Rect(20, 10, 30, 40), 0x123456)
-            await server.until_exact(witness)
-
-        yield again
-
-
-async def heard(one: Device) -> None:
-    """Return once the server has read all that was said, and its answer is here."""
-    stamp = len(one.events) + 1
-    await one.say(m.Ping(stamp=stamp))
-    await one.until(lambda: any(pong.stamp == stamp for pong in one.all(m.Pong)))
 
 
 async def visit(

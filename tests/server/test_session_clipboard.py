@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import trio
@@ -15,7 +14,7 @@ from tilewire.protocol.constants import MAX_CLIPBOARD, ControlAction
 from tilewire.server.x11 import selections
 
 from tests.server.xclient import copier, key_reader, painter, paster
-from tests.support import EVERYTHING, Device, Served, descriptors, device, hello, quiet, served
+from tests.support import EVERYTHING, Device, Served, device, hello, quiet
 
 CLIPBOARD = EVERYTHING | Capability.CLIPBOARD
 CONTROL_L, LETTER_V = 0xFFE3, 0x76
@@ -27,17 +26,7 @@ MOST = 4096
 """Bytes of a message that a server takes."""
 
 
-@pytest.fixture(autouse=True)
-def _nothing_stays_open() -> Iterator[None]:
-    before = descriptors()
-    yield
-    assert descriptors() - before == set()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Served]:
-    async with served() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 def greeting(capabilities: int = CLIPBOARD, max_message: int = 65536) -> m.Hello:

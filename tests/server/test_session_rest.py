@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from itertools import product
 
 import pytest
@@ -20,7 +20,7 @@ from tests.server.sights import answered, draw_scene, move, until_held, until_ri
 from tests.server.test_session import draw_anything
 from tests.server.test_views_picture import arrow
 from tests.server.xclient import KeyReader, Painter, key_reader, painter
-from tests.support import EVERYTHING, Device, Served, descriptors, device, hello, quiet, served
+from tests.support import EVERYTHING, Device, Served, device, hello, quiet, served
 
 WIDTH, HEIGHT = 200, 120
 SHAPE = arrow(9, 13, (2, 5))
@@ -32,17 +32,7 @@ DENSITY = 127
 """Five pixels a millimetre."""
 
 
-@pytest.fixture(autouse=True)
-def _nothing_stays_open() -> Iterator[None]:
-    before = descriptors()
-    yield
-    assert descriptors() - before == set()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Served]:
-    async with served((WIDTH, HEIGHT)) as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 @pytest.fixture
