@@ -310,3 +310,24 @@ def test_a_slot_that_may_hold_something_else_is_not_drawn() -> None:
     world.screen.blit(screen, second)
     world.settle()
     assert not set(world.client.rules.slots) - set(range(15))
+
+
+def test_a_slot_that_a_lost_update_filled_is_not_drawn() -> None:
+    offer = m.CacheOffer(slots=16, slot_bytes=512)
+    world = World(model_kib=16, cache=offer)
+    screen = Rect(0, 0, *SESSION)
+    first, second, third = (noise(seed, screen) for seed in (1, 2, 3))
+    for pixels in (first, second):
+        world.screen.blit(screen, pixels)
+        world.deliver(world.update())
+    assert len(world.client.rules.slots) == 6, "`first` was put away"
+    world.screen.blit(screen, third)
+    assert world.update(), "`second` is put away, and nobody hears of it"
+    assert world.cut() is Resumed.RESUMED
+    for pixels, drawn in ((second, False), (first, True), (third, False)):
+        world.screen.blit(screen, pixels)
+        data = world.update()
+        assert (len(data) < 200) == drawn
+        world.deliver(data)
+        world.check()
+    world.settle()

@@ -109,6 +109,10 @@ class FakeLink:
     def say(self, message: Message | m.Hello) -> None:
         self._to_server.send_nowait(self.client.send(message))
 
+    def say_raw(self, message: Message) -> None:
+        """Whatever our own rules say."""
+        self._to_server.send_nowait(message.encode())
+
     @property
     def unread(self) -> int:
         """Messages of the device that the server has not taken yet."""
