@@ -441,8 +441,9 @@ async def test_a_refresh_that_the_line_cut_short_is_carried_out(server: Served, 
     put_pixels(client, Rect(0, 0, WIDTH, HEIGHT), random.Random(10).randbytes(4 * WIDTH * HEIGHT))
     async with device(server.port, hello()) as one:
         await server.until_exact(one)
-        # Nothing is painted before the cut.
+        # Nothing is painted before the cut: an update that was being made is out before the answer.
         await one.say(m.Pause(paused=1))
+        await heard(one)
         await one.say(m.Refresh())
         await heard(one)
         one.framebuffer.pixels = [0x5A5A] * len(one.framebuffer.pixels)
