@@ -190,7 +190,8 @@ class Encoder:
 
         Panel and pixel format are the same. What was touched later counts as unknown. `earlier` is used up.
         """
-        self.shadow, self._lossy = earlier.shadow, earlier._lossy
+        # Whoever had `earlier` may still ask it when it wants to refine, and that tidies up its list.
+        self.shadow, self._lossy = earlier.shadow, deque(earlier._lossy)
         if self._cache is not None and earlier._cache is not None and self._hello.cache == earlier._hello.cache:
             self._cache = earlier._cache
         for touched in earlier.journal.after(update):

@@ -362,6 +362,30 @@ async def test_a_device_is_served_at_once_while_its_old_line_is_stuck(autojump_c
         assert visit.ended_s - began == pytest.approx(FAREWELL_S, abs=0.1)
 
 
+async def test_the_old_viewer_leaves_the_encoder_alone(autojump_clock: trio.testing.MockClock) -> None:
+    """It was writing something else, is through with that, and would send an update next."""
+    greeting = greet()
+    framebuffer = Framebuffer.of(greeting)
+    async with world() as here:
+        visit = here.arrive(greeting, Line(framebuffer))
+        await here.until_exact(visit)
+        await trio.sleep(1)
+        # A PONG takes half of what there is for a goodbye.
+        visit.line.bytes_per_s = 2 * len(m.Pong(stamp=1).encode()) / FAREWELL_S
+        visit.line.say(m.Ping(stamp=1))
+        await trio.sleep(FAREWELL_S / 10)
+        assert not visit.line.clean
+        again = here.arrive(visit.comes_back(), Line(framebuffer), earlier=visit)
+        await here.until(lambda: again.line.last(m.End))
+        again.line.say(m.Pause(paused=1))
+        await trio.sleep(FAREWELL_S / 10)
+        here.display.paint()
+        await trio.sleep(2 * FAREWELL_S)
+        assert visit.end == Code.REPLACED
+        again.line.say(m.Pause(paused=0))
+        await here.until_exact(again)
+
+
 @pytest.mark.parametrize("resume_s", [5.0, RESUME_S])
 async def test_a_token_is_good_for_as_long_as_was_said(autojump_clock: trio.testing.MockClock, resume_s: float) -> None:
     greeting = greet()

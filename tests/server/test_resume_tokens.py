@@ -234,6 +234,20 @@ async def test_an_update_that_was_shown_and_not_acknowledged(server: Served, cli
     await calm()
 
 
+async def test_an_update_of_before_the_panel_was_resized(server: Served, client: Painter, calm: Calm) -> None:
+    """No device says so: it knew the panel's new size, and that came after the update."""
+    greeting = hello(capabilities=EVERYTHING | Capability.RESIZE)
+    async with device(server.port, greeting, acks=False) as one:
+        await one.until(lambda: one.updates)
+        await one.say(m.Resize(width=40, height=20))
+        await one.until(lambda: one.last(m.Resize) and one.updates > 1)
+    offer = one.welcome.resume
+    assert offer is not None
+    two = await visit(server, one.comes_back(resume=m.ResumeRequest(token=offer.token, update=0)), earlier=one)
+    assert two.welcome.resumed == Resumed.RESUMED
+    await calm()
+
+
 # Before it counts
 
 
