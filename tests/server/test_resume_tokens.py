@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 import trio
 
-from tilewire.protocol import AuthMethod, Code, Connection, Need, PixelFormat, Point, Rect, Resumed, Sender
+from tilewire.protocol import AuthMethod, Capability, Code, Connection, Need, PixelFormat, Point, Rect, Resumed, Sender
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import RESUME_S
 from tilewire.server import kept, session
@@ -25,6 +25,7 @@ from tilewire.server.view import View
 
 from tests.server.xclient import Painter, painter
 from tests.support import (
+    EVERYTHING,
     Device,
     Served,
     TcpStream,
