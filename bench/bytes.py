@@ -29,11 +29,9 @@ of every update is known; tilewire-lossy is the lowest quality whose SSIM reache
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -47,7 +45,7 @@ from bench import chart, peers, replay
 from bench.frames import Frames, select, ssim
 from bench.ours import Motion, Tilewire, motion
 from bench.record import Recorder, recorded
-from bench.report import OUT, table, write
+from bench.report import OUT, marked, table, write
 from bench.scenes import FOLDER, Scene, SceneError, read_scene
 from bench.sessions import Session, System, play
 from bench.stage import StageError, prepare
@@ -91,12 +89,6 @@ KEYS: Final = (
 def say(text: str) -> None:
     """One line of progress."""
     print(f"bytes: {text}", flush=True)
-
-
-def _marked(text: str, good: bool) -> str:
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return text
-    return f"\x1b[{'32' if good else '31'}m{text}\x1b[0m"
 
 
 @dataclass(slots=True)
@@ -416,7 +408,7 @@ def ratios(rows: Sequence[Mapping[str, object]]) -> list[str]:
             ratio = _number(one, "bytes") / _number(other, "bytes")
             comparable = bool(one["valid"] and other["valid"])
             verdict = "met" if ratio <= target else f"{ratio / target:.2f} times the target"
-            text = _marked(verdict, ratio <= target) if comparable else "INVALID pair"
+            text = marked(verdict, ratio <= target) if comparable else "INVALID pair"
             aim = f"target {target:.4g}: {text}" if scene in scenes or not comparable else "no target for this scene"
             lines.append(f"{scene:20} {ours} / {peer}: {ratio:.4f}, {aim}")
     return lines

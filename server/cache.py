@@ -42,6 +42,8 @@ class TileCache:
         self._slots = slots
         self._by_content: OrderedDict[bytes, int] = OrderedDict()
         """Slot by digest of the pixels, least recently used first."""
+        self._content: dict[int, bytes] = {}
+        """The other way round."""
         self._free = list(range(slots))
         """A heap: the lowest first, so that a device that clears slots lazily touches little memory."""
         self._touched: dict[tuple[int, int], float] = {}
@@ -50,15 +52,15 @@ class TileCache:
     def forget(self) -> None:
         """Nothing that the device keeps is known any more."""
         self._by_content.clear()
+        self._content.clear()
         self._free = list(range(self._slots))
 
     def drop(self, slot: int) -> None:
         """What the device keeps in one slot is not known any more."""
-        for digest, known in self._by_content.items():
-            if known == slot:
-                del self._by_content[digest]
-                heappush(self._free, slot)
-                return
+        digest = self._content.pop(slot, None)
+        if digest is not None:
+            del self._by_content[digest]
+            heappush(self._free, slot)
 
     def tiles(self, area: Rect, panel: Rect) -> Iterator[Rect]:
         """Whole tiles of the grid that `area` touches."""
@@ -102,6 +104,7 @@ class TileCache:
         else:
             _, slot = self._by_content.popitem(last=False)
         self._by_content[digest] = slot
+        self._content[slot] = digest
         return m.CacheStore(slot=slot, rect=tile)
 
 

@@ -144,6 +144,10 @@ class _Ledger:
     def clipboard(self, text: str) -> None:
         self._report(ClipboardText(text))
 
+    def drop_clipboard(self) -> None:
+        """What was read before has been replaced since."""
+        self._news.drop_clipboard()
+
     def clipboard_failed(self, reason: str) -> None:
         self._report(ClipboardFailed(reason))
 
@@ -324,6 +328,7 @@ class Display:
         if len(data) > MAX_CLIPBOARD:
             raise ValueError(f"a clipboard holds {MAX_CLIPBOARD} bytes, not {len(data)}")
         await self._ask(OfferOrder(data))
+        self._ledger.drop_clipboard()
 
     def want_clipboard(self, wanted: bool) -> None:
         """Whether what programs put on the clipboard is to be news; at first it is not, and nobody is asked for it.

@@ -289,7 +289,8 @@ class Encoder:
 
     def _copied(self, rect: Rect, source: Point, now_s: float, update: Update) -> None:
         update.add(m.Copy(rect=rect, source=source), Reason.MOVED)
-        if self._jpeg is not None and self.shadow.count(rect).lossy:
+        # Lossy pixels may be an earlier connection's, whose device took JPEG.
+        if (self._jpeg is not None or self._lossy) and self.shadow.count(rect).lossy:
             self._note_lossy(rect, now_s)
 
     def _recall(self, cache: TileCache, changed: list[Rect], now_s: float, update: Update) -> list[Rect]:

@@ -19,9 +19,9 @@ BUTTONS: Final = (1, 2, 3, 8, 9)
 WHEEL_UP, WHEEL_DOWN, WHEEL_LEFT, WHEEL_RIGHT = 4, 5, 6, 7
 MAX_NOTCHES: Final = 32
 """Of one WHEEL or TOUCH message: more is no hand."""
-NOTCH_PX: Final = 53
-"""Pixels of the session that fingers pan for a notch, so that what is seen stays under them: Chromium scrolls so far
-for one (kWheelScrollAmount, taken from GTK+), others about three lines of text."""
+NOTCH_PX: Final = 120
+"""Pixels of the session that fingers pan for a notch, so that what is seen stays under them: Chromium 156 on X was
+measured to scroll so far for one. Others scroll three to five lines of text, and lag behind the fingers."""
 CONTROL: Final = 0xFFE3
 """Control_L, with which the wheel zooms."""
 

@@ -25,6 +25,8 @@ class Kept:
     """A viewer without a connection: what its device shows, and how it looked at the session."""
 
     hello: m.Hello
+    proven: bool
+    """Whether the device had shown its key: a stranger's place is given up first."""
     encoder: Encoder
     """Its journal says what was sent after the last acknowledgement."""
     sent: int
@@ -67,7 +69,8 @@ class Shelf:
         self._kept[token] = (now_s + self.lifetime_s, kept)
         self._bytes += kept.encoder.memory_bytes
         while len(self._kept) > MAX_KEPT or self._bytes > MAX_KEPT_BYTES:
-            self._drop(next(iter(self._kept)))
+            strangers = (token for token, (_, each) in self._kept.items() if not each.proven)
+            self._drop(next(strangers, next(iter(self._kept))))
 
     def take(self, token: bytes, device_id: str, now_s: float) -> Kept | None:
         """The viewer of this token, once; None where it is not there, too old, or another device's, which keeps it."""

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from tilewire.protocol import Point
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import MAX_CURSOR_SIDE, CursorMode
+from tilewire.protocol.constants import MAX_CURSOR_SIDE, CursorMode, Rotation
 from tilewire.server.cursor import NO_CURSOR, CursorImage, Overlay, prepared
 from tilewire.server.view import View
 
 SHAPE_HEAD_BYTES: Final = 5
 SHAPE_INTERVAL_S: Final = 0.05
 """A pointer that is a film would take the link from the picture."""
+PLACE_INTERVAL_S: Final = 1 / 60
+"""What another hand moves is seen no more often than this."""
+_dressed = lru_cache(maxsize=16)(prepared)
+"""One preparation for all viewers alike."""
 
 
 class Pointing:
@@ -31,14 +36,19 @@ class Pointing:
         self._room = max_message - SHAPE_HEAD_BYTES
         self._place: Point | None = None
         """Where the device shows it; None: nowhere, or it is not known where."""
+        self._told: Point | None = None
+        """The place that was sent last, until the device is known to have it."""
+        self._stamp = 0
+        """Of the ping that asks for that."""
         self._shown: CursorImage | None = NO_CURSOR
         """What the device shows; None: that is not known."""
         self._shape_after = 0
         """The update that had ended when a shape was sent last."""
-        self._shape_s = -math.inf
+        self._shape_s = self._place_s = -math.inf
+        self._looked_at: tuple[CursorImage, Rotation] | None = None
+        """What was looked at when a shape was last sent, or found to be the same."""
         self.due_s = math.inf
-        """When a shape that came too early after another is to be sent."""
-        self._prepared: tuple[CursorImage, View, CursorImage] | None = None
+        """When what came too early after the last is to be sent."""
 
     def adopt(self, earlier: Pointing, update: int) -> None:
         """Go on from what a device shows that lost its line to `earlier` after `update`."""
@@ -50,45 +60,72 @@ class Pointing:
         """The device has moved it there by itself, on the panel."""
         self._place = to
 
-    def _image(self, shape: CursorImage, view: View) -> CursorImage:
-        """As it shows in this view."""
-        last = self._prepared
-        if last is None or last[0] is not shape or last[1].rotation != view.rotation:
-            last = self._prepared = (shape, view, prepared(shape, view.rotation, self._max_side))
-        return last[2]
+    def answered(self, stamp: int) -> bool:
+        """The device has what was sent before a ping. Whether that was the ping after a place.
+
+        It moved before it got that place, if it moved at all: so there it shows the pointer now.
+        """
+        if stamp != self._stamp or self._told is None:
+            return False
+        self._place, self._told = self._told, None
+        return True
 
     def overlay(self, view: View, pointer: Point, shape: CursorImage) -> Overlay | None:
         """What the server draws into the picture."""
         place = view.panel_point(pointer) if self.mode is CursorMode.IN_PICTURE else None
         if place is None:
             return None
-        image = self._image(shape, view)
-        return Overlay(image, place) if image.width else None
+        image = _dressed(shape, view.rotation, self._max_side)
+        return Overlay(image, place) if image else None
 
     def news(
-        self, view: View, pointer: Point, shape: CursorImage, update: int, now_s: float, *, settled: bool
-    ) -> Iterator[m.CursorShape | m.CursorPosition]:
+        self,
+        view: View,
+        pointer: Point,
+        shape: CursorImage,
+        update: int,
+        now_s: float,
+        *,
+        settled: bool,
+        steers: bool,
+    ) -> Iterator[m.CursorShape | m.CursorPosition | m.Ping]:
         """What a device with a cursor of its own is to be told.
 
         `update`: the last one that has ended. `settled`: the display has confirmed all motions of the device's own,
-        so `pointer` counts.
+        so `pointer` counts. `steers`: its motions count. Then one that crosses a place on the line leaves the device
+        with that place, and the pointer elsewhere; a ping tells which of its motions those are.
         """
         if self.mode is not CursorMode.LOCAL:
             return
         place = view.panel_point(pointer)
-        image = self._image(shape, view) if place is not None else NO_CURSOR
         self.due_s = math.inf
-        if image != self._shown:
-            if now_s < self._shape_s + SHAPE_INTERVAL_S:
-                self.due_s = self._shape_s + SHAPE_INTERVAL_S
-            else:
-                self._shown, self._shape_after, self._shape_s = image, update, now_s
-                yield from parts(image, self._room)
+        yield from self._shape(shape if place is not None else NO_CURSOR, view.rotation, update, now_s)
         if place is None or not settled:
             return
-        if self._place is None or view.input_point(self._place) != pointer:
-            self._place = place
+        # Its own hand may have it on another pixel of those that stand for the same one of the session.
+        if self._place is None or (self._place != place and view.input_point(self._place) != pointer):
+            if now_s < self._place_s + PLACE_INTERVAL_S:
+                self.due_s = min(self.due_s, self._place_s + PLACE_INTERVAL_S)
+                return
+            self._place, self._place_s = place, now_s
+            self._told = place if steers else None
             yield m.CursorPosition(position=place)
+            if steers:
+                self._stamp = max(int(now_s * 1e6), self._stamp + 1)
+                yield m.Ping(stamp=self._stamp)
+
+    def _shape(self, shape: CursorImage, rotation: Rotation, update: int, now_s: float) -> Iterator[m.CursorShape]:
+        last = self._looked_at
+        if last is not None and last[0] is shape and last[1] == rotation:
+            return
+        if now_s < self._shape_s + SHAPE_INTERVAL_S:
+            self.due_s = self._shape_s + SHAPE_INTERVAL_S
+            return
+        self._looked_at = shape, rotation
+        image = _dressed(shape, rotation, self._max_side)
+        if image != self._shown:
+            self._shown, self._shape_after, self._shape_s = image, update, now_s
+            yield from parts(image, self._room)
 
 
 def parts(image: CursorImage, room: int) -> Iterator[m.CursorShape]:

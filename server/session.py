@@ -45,7 +45,7 @@ class Session:
     def __init__(self, name: str, display: Display, fps: int, *, resume_s: float = RESUME_S) -> None:
         """`resume_s`: for how long a device that lost its connection can go on where it was."""
         self.name = name
-        _check_size(display)
+        _check_size(display.name, display.size)
         self._display = display
         self._fps = fps
         self.size = display.size
@@ -81,6 +81,11 @@ class Session:
         """Whether the screen has changed since the last capture."""
         return self._display.is_dirty
 
+    @property
+    def is_resizing(self) -> bool:
+        """Whether the screen has another size than its last capture: viewers are told with the next."""
+        return self._display.size != self.size
+
     def look(self) -> None:
         """A viewer is ready for news: what changes is worth grabbing."""
         self._look.set()
@@ -105,7 +110,7 @@ class Session:
         await self._take(await self._display.capture_all())
         while True:
             await self._display.wait_damage()
-            if not any(viewer.hungry for viewer in self._viewers.values()):
+            if not (self.is_resizing or any(viewer.hungry for viewer in self._viewers.values())):
                 self._look = trio.Event()
                 await self._look.wait()
                 continue
@@ -119,12 +124,11 @@ class Session:
                 case CursorChanged(shape):
                     self.shape = _image(shape)
                     for viewer in viewers:
-                        viewer.pointer_changed(moved=False)
+                        viewer.pointer_changed()
                 case PointerMoved(x, y, serial):
-                    moved = self.pointer != Point(x, y)
                     self.pointer, self._pointer_serial = Point(x, y), serial
                     for viewer in viewers:
-                        viewer.pointer_changed(moved=moved)
+                        viewer.pointer_changed()
                 case ClipboardText(text):
                     for viewer in viewers:
                         viewer.clipboard_changed(text.encode())
@@ -145,7 +149,7 @@ class Session:
     async def _take(self, capture: Capture) -> None:
         async with self._screen_lock:
             if capture.size != self.size:
-                _check_size(self._display)
+                _check_size(self._display.name, capture.size)
                 self.size = capture.size
                 self._screen = Screen(*capture.size)
                 for viewer in self._viewers.values():
@@ -172,6 +176,9 @@ class Session:
             if view.session != self.size:
                 return None
             serial = self._captured_serial
+            if overlay is not None and not self.stale:
+                # The pointer is all that moved, and the picture has it where that input put it.
+                serial = max(serial, self.pointer_serial)
             # Where the picture is shrunk, what it covers is what takes the time.
             covers = view.window.area / view.picture.area
             if sum(rect.area for rect in damage) * covers <= INLINE_PIXELS:
@@ -189,12 +196,12 @@ class Session:
         untyped = await self._display.inject(inputs, owner=owner, serial=serial)
         return serial, untyped
 
-    async def set_clipboard(self, text: str, owner: int) -> None:
-        """A viewer has put this into its clipboard: it is the session's from now on, and all others' too."""
-        await self._display.set_clipboard(text)
+    async def set_clipboard(self, text: bytes, owner: int) -> None:
+        """A viewer has put this into its clipboard (UTF-8): it is the session's from now on, and all others' too."""
+        await self._display.set_clipboard(text.decode())
         for viewer in list(self._viewers.values()):
             if viewer.number != owner:
-                viewer.clipboard_changed(text.encode())
+                viewer.clipboard_changed(text)
 
     async def resize(self, size: tuple[int, int]) -> str | None:
         """Give the screen another size; returns why that is not possible, None where it was done."""
@@ -202,6 +209,8 @@ class Session:
             await self._display.resize(*size)
         except DisplayRefused as refusal:
             return str(refusal)
+        # Also where nobody is ready for pixels, the new size is to be told.
+        self.look()
         return None
 
     async def release(self, owner: int) -> None:
@@ -271,7 +280,7 @@ class Session:
         resumable = False
         try:
             await viewer.run()
-            resumable = True
+            resumable = viewer.resumable
         except RemoteProtocolError:
             resumable = viewer.resumable
             raise
@@ -338,8 +347,8 @@ def _image(shape: CursorShape | None) -> CursorImage:
     return CursorImage(shape.width, shape.height, hot_x, hot_y, shape.pixels)
 
 
-def _check_size(display: Display) -> None:
+def _check_size(name: str, size: tuple[int, int]) -> None:
     """Raise DisplayLost where coordinates would not fit the wire."""
-    width, height = display.size
+    width, height = size
     if max(width, height) > MAX_SIDE:
-        raise DisplayLost(f"the screen of display {display.name} is {width}x{height}; {MAX_SIDE} a side is the most")
+        raise DisplayLost(f"the screen of display {name} is {width}x{height}; {MAX_SIDE} a side is the most")

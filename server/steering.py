@@ -24,8 +24,10 @@ MAX_INPUTS: Final = 256
 
 InputMessage = m.Pointer | m.Touch | m.Wheel | m.Key | m.TextInput
 INPUT_MESSAGES: Final = (m.Pointer, m.Touch, m.Wheel, m.Key, m.TextInput)
-Item = InputMessage | m.ResizeSession | str | None
-"""str: the clipboard's new text. None: look whether control was lost."""
+Item = InputMessage | m.ResizeSession | bytes | None
+"""bytes: the clipboard's new text. None: look whether control was lost."""
+MAX_CLIPBOARDS: Final = 2
+"""Texts that wait, of 256 KiB each; beyond, the reader waits."""
 
 
 class Host(Protocol):
@@ -37,6 +39,9 @@ class Host(Protocol):
 
     def follow(self, pointer: Point) -> None:
         """Its own hand moved the session's pointer."""
+
+    def catch_up(self) -> None:
+        """Its hand is at rest, perhaps: what it put off can be done."""
 
     def notice(self, code: NoticeCode, text: str = "") -> None:
         """Tell the device."""
@@ -67,6 +72,7 @@ class Steering:
         """Inputs that were put in and are not carried out."""
         self._steered = False
         """Whether the hand may hold something."""
+        self._clipboards = trio.Semaphore(MAX_CLIPBOARDS)
 
     @property
     def settled(self) -> bool:
@@ -82,6 +88,8 @@ class Steering:
         """Have this carried out; waits while too much is waiting."""
         if isinstance(item, INPUT_MESSAGES):
             self._waiting += 1
+        elif isinstance(item, bytes):
+            await self._clipboards.acquire()
         await self._send.send(item)
 
     def control_lost(self) -> None:
@@ -101,11 +109,15 @@ class Steering:
                     await self._refuse(group)
                 elif kind is m.ResizeSession:
                     await self._resize(group[-1])
-                elif kind is str:
-                    await self._session.set_clipboard(str(group[-1]), self._number)
+                elif isinstance(last := group[-1], bytes):
+                    await self._session.set_clipboard(last, self._number)
                 else:
                     await self._inject([item for item in group if isinstance(item, INPUT_MESSAGES)])
                 self._waiting -= sum(isinstance(item, INPUT_MESSAGES) for item in group)
+                for item in group:
+                    if isinstance(item, bytes):
+                        self._clipboards.release()
+            self._host.catch_up()
             self._host.wake()
 
     async def _some(self) -> list[Item]:
@@ -126,7 +138,9 @@ class Steering:
             self._steered = False
             self._hand = Hand(self._number, self._density)
             await self._session.release(self._number)
-        if any(item is not None for item in group):
+        if isinstance(group[-1], bytes):
+            self._host.notice(NoticeCode.CLIPBOARD, "only who steers sets the session's clipboard")
+        elif any(item is not None for item in group):
             self._host.notice(NoticeCode.VIEW_ONLY)
         if isinstance(group[-1], m.ResizeSession):
             self._host.tell_view()
@@ -152,7 +166,8 @@ class Steering:
         refusal = await self._session.resize((wanted.width, wanted.height))
         if refusal is not None:
             self._host.notice(NoticeCode.UNSUPPORTED, refusal)
-        self._host.tell_view()
+        if not self._session.is_resizing:
+            self._host.tell_view()
 
     # The echo.
 

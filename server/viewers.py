@@ -73,6 +73,7 @@ INLINE_AREA: Final = 4 * INLINE_PIXELS
 MAX_ANSWERS: Final = 64
 """Messages that wait to be written; beyond, the reader waits, or who asks without reading would fill the memory."""
 NOTICE_INTERVAL_S: Final = 1.0
+CONTROL_INTERVAL_S: Final = 0.05
 BELL_INTERVAL_S: Final = 0.1
 """A program may ring a thousand times a second; nobody hears more than this."""
 RESIZE_INTERVAL_S: Final = 0.1
@@ -138,6 +139,8 @@ class Viewer:
             self._view = replace(kept.view, session=session.size)
             self._settings = kept.settings
             connection.rules.adopt(kept.rules)
+        self._followed = session.pointer
+        """Where the window has followed the pointer to."""
         self._built_view = self._view
         """The view that the shadow was last brought up to date with."""
         self._overlay: Overlay | None = None
@@ -161,7 +164,7 @@ class Viewer:
         """The session's count of captures when we last looked."""
         self._clipboard_in = Incoming()
         self._clipboard_out = Outgoing(hello.max_message)
-        self._rang_s = -math.inf
+        self._rang_s = self._controlled_s = -math.inf
         self._heard_s = self._pinged_s = trio.current_time()
         self._pings = 0
         self._taken_s = -math.inf
@@ -169,6 +172,8 @@ class Viewer:
         self._noticed_s: dict[NoticeCode, float] = {}
         self._farewell: RemoteProtocolError | None = None
         self._gone = False
+        self._resigned = False
+        """Whether the device has said that it does not come back."""
         self._stop = trio.CancelScope()
 
     @property
@@ -189,7 +194,7 @@ class Viewer:
     @property
     def resumable(self) -> bool:
         """Whether another connection may go on from here."""
-        return self._farewell is None or self._farewell.code in RESUMABLE
+        return not self._resigned and (self._farewell is None or self._farewell.code in RESUMABLE)
 
     @property
     def takes_clipboard(self) -> bool:
@@ -223,10 +228,14 @@ class Viewer:
         self._look(replace(self._view, session=size))
         self.tell_view()
 
-    def pointer_changed(self, *, moved: bool) -> None:
-        """The session's pointer has another place (`moved`) or shape."""
-        if moved and self._steering.at_rest:
+    def catch_up(self) -> None:
+        """Follow the session's pointer, if it moved while the hand was at work."""
+        if self._followed != self._session.pointer and self._steering.at_rest:
             self.follow(self._session.pointer)
+
+    def pointer_changed(self) -> None:
+        """The session's pointer has another place or shape."""
+        self.catch_up()
         if self._overlay_now() != self._overlay:
             self._damage_overlay()
         self.wake()
@@ -274,6 +283,7 @@ class Viewer:
         self._carry_out_refresh()
         return Kept(
             hello=self._hello,
+            proven=_proven(self._connection),
             encoder=self._encoder,
             sent=self._update,
             rules=self._connection.rules,
@@ -369,6 +379,7 @@ class Viewer:
             if isinstance(event, EndOfStream):
                 raise Gone("left without a goodbye")
             if isinstance(event, m.Goodbye):
+                self._resigned = event.code == Code.NORMAL
                 raise Gone(f"said goodbye: {printable(event.text) or event.code}")
             if isinstance(event, INPUT_MESSAGES):
                 if isinstance(event, m.Pointer):
@@ -378,6 +389,11 @@ class Viewer:
                 await self._steering.put(event)
             elif isinstance(event, m.Clipboard):
                 await self._take_clipboard(event)
+            elif isinstance(event, m.Control):
+                # Others are told of each change: who changes it often has to wait.
+                await trio.sleep_until(self._controlled_s + CONTROL_INTERVAL_S)
+                self._controlled_s = trio.current_time()
+                self._control(event)
             else:
                 self._handle(event)
                 # Many may have come at once: others are to have their turn in between.
@@ -394,12 +410,13 @@ class Viewer:
                 self.wake()
             case m.Ping():
                 self._say(m.Pong(stamp=event.stamp))
+            case m.Pong():
+                if self._pointing.answered(event.stamp):
+                    self.wake()
             case m.Setting():
                 self._set(event)
             case m.View():
                 self._look_at(event)
-            case m.Control():
-                self._control(event)
             case m.Pause():
                 self._paused = bool(event.paused)
                 self.wake()
@@ -433,6 +450,7 @@ class Viewer:
 
     def follow(self, pointer: Point) -> None:
         """Keep the session's pointer in sight, where the device wants that."""
+        self._followed = pointer
         view = self._view.following(pointer)
         if view != self._view:
             self._look(view)
@@ -460,11 +478,11 @@ class Viewer:
         if whole is None:
             return
         try:
-            text = whole.decode()
+            whole.decode()
         except UnicodeDecodeError:
             self.notice(NoticeCode.CLIPBOARD, "the clipboard's text is not UTF-8")
         else:
-            await self._steering.put(text)
+            await self._steering.put(whole)
 
     def _control(self, wanted: m.Control) -> None:
         if not self.may_steer:
@@ -487,7 +505,7 @@ class Viewer:
         self.tell_view()
 
     def notice(self, code: NoticeCode, text: str = "") -> None:
-        """Tell the device of something after which all goes on; not too often."""
+        """Tell the device of something after which all goes on; the same not too often."""
         now = trio.current_time()
         if now >= self._noticed_s.get(code, -math.inf) + NOTICE_INTERVAL_S:
             self._noticed_s[code] = now
@@ -505,11 +523,7 @@ class Viewer:
                 if resize_due <= now:
                     self._resized_s, resize_due = now, math.inf
                     self._resize(self._new_size)
-            await self._flush()
-            if self._clipboard_out:
-                # One chunk, then pixels again.
-                await self._send(self._connection.send(self._clipboard_out.next_chunk()))
-                self.wake()
+            await self._send(self._sayings())
             now = trio.current_time()
             due = math.inf if self._paused else self._pacing.ready_s()
             if now >= due:
@@ -528,26 +542,28 @@ class Viewer:
             with trio.CancelScope(deadline=min(due, resize_due, self._pointing.due_s, self._next_chore(now))):
                 await self._wake.wait()
 
-    async def _flush(self) -> None:
-        """Write all that is to be said: what an update shows must have been announced before it."""
-        while True:
-            connection = self._connection
-            data = bytearray()
-            while self._outbox:
-                data += connection.send(self._outbox.popleft())
-            self._flushed.set()
-            for news in self._pointing.news(
-                self._view,
-                self._session.pointer,
-                self._session.shape,
-                self._update,
-                trio.current_time(),
-                settled=self._steering.settled,
-            ):
-                data += connection.send(news)
-            if not data:
-                return
-            await self._send(bytes(data))
+    def _sayings(self) -> bytes:
+        """All that is to be said now, to be written before anything else is."""
+        connection = self._connection
+        data = bytearray()
+        while self._outbox:
+            data += connection.send(self._outbox.popleft())
+        self._flushed.set()
+        if self._clipboard_out:
+            # One chunk, then pixels again.
+            data += connection.send(self._clipboard_out.next_chunk())
+            self.wake()
+        for news in self._pointing.news(
+            self._view,
+            self._session.pointer,
+            self._session.shape,
+            self._update,
+            trio.current_time(),
+            settled=self._steering.settled,
+            steers=self._role is Role.CONTROL,
+        ):
+            data += connection.send(news)
+        return bytes(data)
 
     async def _send(self, data: bytes) -> None:
         for start in range(0, len(data), SLICE_BYTES):
@@ -582,7 +598,8 @@ class Viewer:
         started = trio.current_time()
         self._captures = self._session.captures
         damage = self._damage.take()
-        view, encoder = self._view, self._encoder
+        # The view that this update shows is announced right before it, and nothing comes between.
+        view, announced, encoder = self._view, self._sayings(), self._encoder
         pan = view.shift_from(self._built_view) or (0, 0)
         overlay = self._overlay = self._overlay_now()
         async with self._encoding:
@@ -591,6 +608,7 @@ class Viewer:
             serial = await self._session.convert(encoder, view, damage, overlay)
             if serial is None:
                 # Meanwhile the session has another size, and all is damaged anew.
+                await self._send(announced)
                 return
             self._built_view = view
             self._carry_out_refresh()
@@ -598,7 +616,7 @@ class Viewer:
                 update = encoder.build(damage, pan, started)
             else:
                 update = await trio.to_thread.run_sync(encoder.build, damage, pan, started)
-        await self._send_operations(update, serial, started)
+        await self._send_operations(update, serial, started, announced)
 
     def _carry_out_refresh(self) -> None:
         if self._forget:
@@ -614,8 +632,9 @@ class Viewer:
             update = await trio.to_thread.run_sync(self._encoder.refine, started)
         await self._send_operations(update, 0, started)
 
-    async def _send_operations(self, update: Update, serial: int, started: float) -> None:
+    async def _send_operations(self, update: Update, serial: int, started: float, announced: bytes = b"") -> None:
         if self._farewell is not None or not (update.operations or self._owes_update):
+            await self._send(announced)
             return
         if not update.operations:
             self._encoder.journal.note(Touched((), ()))
@@ -624,7 +643,7 @@ class Viewer:
         encoded_us = int((trio.current_time() - started) * 1e6)
         data = self._encode(update, self._steering.newest(serial), encoded_us)
         self._pacing.sent(self._update, len(data), trio.current_time())
-        await self._send(data)
+        await self._send(announced + data)
         self._taken_s = trio.current_time()
 
     def _encode(self, update: Update, newest_input: int, encode_us: int) -> bytes:

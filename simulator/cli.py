@@ -260,14 +260,15 @@ async def _view(arguments: argparse.Namespace) -> int:
             _say(str(error))
             exit_code = EXIT_ENDED
         nursery.cancel_scope.cancel()
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    if arguments.png is not None and device.presented:
-        try:
-            device.save_png(arguments.png)
-        except OSError as error:
-            _say(f"{arguments.png} cannot be written: {error.strerror}")
-            exit_code = EXIT_FAILED
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+        if arguments.png is not None and device.presented:
+            # While the connection stands: its end takes the cursor off.
+            try:
+                device.save_png(arguments.png)
+            except OSError as error:
+                _say(f"{arguments.png} cannot be written: {error.strerror}")
+                exit_code = EXIT_FAILED
     if arguments.json:
         print(json.dumps(report(device)))
     return exit_code

@@ -276,6 +276,7 @@ class Device:
     def _end(self, text: str) -> None:
         if self._lost is None:
             self._lost = text
+        self._room.set()
         if not self._setup.reconnect and self.ended is None:
             self.ended = text
         self._unsent.set()
@@ -365,9 +366,10 @@ class Device:
         """Put a text into the session's clipboard. Raises DeviceError."""
         data = text.encode()
         at = 0
+        client = self._client
         while at < max(len(data), 1):
-            if self._lost is not None:
-                raise DeviceError(self._lost)
+            if self._lost is not None or client is not self._client:
+                raise DeviceError(self._lost or "the connection broke")
             room = self._room
             try:
                 self._client.clipboard(len(data), at, data[at : at + CHUNK_BYTES])
@@ -403,6 +405,11 @@ class Device:
             return self._client.framebuffer[at : at + stored]
         at = y * self._client.stride + x * stored
         return bytes(self._client.picture[at : at + stored])
+
+    @property
+    def cursor(self) -> Rect | None:
+        """Where a local cursor is drawn now; None: nowhere."""
+        return self._client.cursor
 
     def memory(self) -> bytes:
         """The framebuffer as the panel stores it, without a cursor."""

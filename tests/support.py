@@ -556,6 +556,13 @@ def put_pixels(painter: Painter, rect: Rect, pixels: bytes) -> None:
     painter.display.sync()
 
 
+async def heard(one: Device) -> None:
+    """Return once the server has read all that was said, and its answer is here."""
+    stamp = len(one.events) + 1
+    await one.say(m.Ping(stamp=stamp))
+    await one.until(lambda: any(pong.stamp == stamp for pong in one.all(m.Pong)))
+
+
 async def everything(stream: Stream) -> bytes:
     """All bytes until the server closes."""
     data = b""

@@ -66,6 +66,10 @@ class NewsBox:
         kind: object = _CLIPBOARD if isinstance(news, _CLIPBOARD) else type(news)
         self._kept[kind] = news
 
+    def drop_clipboard(self) -> None:
+        """What was on the clipboard is not there any more."""
+        self._kept.pop(_CLIPBOARD, None)
+
     def take(self) -> News | None:
         """The next; None when there is none."""
         if not self._kept:

@@ -298,7 +298,8 @@ static tw_status feed(device *seen, const uint8_t *data, size_t length) {
         if (!tw_client_pending(seen->client)) {
             break;
         }
-        CHECK(seen->hold && status == TW_OK);
+        /* Also after an error: the cursor is taken off, and the panel told. */
+        CHECK(seen->hold);
         tw_client_draw_done(seen->client);
     }
     CHECK(at == length || status != TW_OK);

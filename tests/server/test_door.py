@@ -9,7 +9,7 @@ import random
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -53,11 +53,7 @@ TEST_ORIGIN, TEST_HOST = "https://viewer.example", "tiles.example"
 Attack = Callable[[Served], Awaitable[None]]
 
 
-@pytest.fixture(autouse=True)
-def _nothing_stays_open() -> Iterator[None]:
-    before = descriptors()
-    yield
-    assert descriptors() - before == set()
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 @pytest.fixture

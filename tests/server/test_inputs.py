@@ -66,8 +66,12 @@ def zoomed(number: int, notches: int) -> list[Input]:
         ]),
         ([touch((5, 5), (50, 50)), touch()], [PointerMove(127, 77), *click(3)]),
         ([touch((5, 5), (50, 50), (50, 80)), touch()], [PointerMove(135, 95), *click(2)]),
-        ([touch((5, 99), (50, 99)), touch((5, 46), (50, 46))], [PointerMove(127, 149), *click(5)]),
-        ([touch((5, 46), (50, 46)), touch((59, 99), (104, 99))], [PointerMove(127, 96), *click(6), *click(4)]),
+        ([touch((5, 129), (50, 129)), touch((5, 129 - NOTCH_PX), (50, 129 - NOTCH_PX))], [
+            PointerMove(127, 179), *click(5)
+        ]),
+        ([touch((5, 9), (50, 9)), touch((6 + NOTCH_PX, 9 + NOTCH_PX), (51 + NOTCH_PX, 9 + NOTCH_PX))], [
+            PointerMove(127, 59), *click(6), *click(4)
+        ]),
         ([touch((100, 99), (200, 99)), touch((50, 99), (250, 99))], [PointerMove(250, 149), *zoomed(4, 3)]),
         ([touch((50, 99), (250, 99)), touch((100, 99), (200, 99))], [PointerMove(250, 149), *zoomed(5, 3)]),
         ([wheel(0, 120)], click(5)),
@@ -167,12 +171,12 @@ def test_a_pan_remembers_parts_of_a_notch_until_it_ends() -> None:
         return [item for item in inputs if isinstance(item, Button)]
 
     for _ in range(2):
-        assert pan(150) == []
-        assert pan(150 - NOTCH_PX + 1) == []
-        assert pan(150 - NOTCH_PX) == click(5)
-        assert pan(150 - 2 * NOTCH_PX + 1) == []
-        assert pan(151 - NOTCH_PX) == []
-        assert pan(150) == click(4)
+        assert pan(400) == []
+        assert pan(400 - NOTCH_PX + 1) == []
+        assert pan(400 - NOTCH_PX) == click(5)
+        assert pan(400 - 2 * NOTCH_PX + 1) == []
+        assert pan(401 - NOTCH_PX) == []
+        assert pan(400) == click(4)
         hand.translate([touch()], VIEW, 0.0)
 
 
@@ -229,7 +233,7 @@ class Mapped(View):
 )
 def test_what_is_seen_stays_under_the_fingers(view: View, expected: list[Input]) -> None:
     # Half a pixel more than a notch: corners are whole pixels of the session.
-    inputs = translated(touch((5, 99), (50, 99)), touch((5, 98 - NOTCH_PX), (50, 98 - NOTCH_PX)), view=view)
+    inputs = translated(touch((5, 199), (50, 199)), touch((5, 198 - NOTCH_PX), (50, 198 - NOTCH_PX)), view=view)
     assert [item for item in inputs if isinstance(item, Button)] == expected
 
 

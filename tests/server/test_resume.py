@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
 import pytest
-import trio
 
 from tilewire.protocol import AuthMethod, Capability, Code, Message, Point, Rect, Resumed, Role
 from tilewire.protocol import messages as m
@@ -23,13 +22,12 @@ from tests.support import (
     EVERYTHING,
     Device,
     Served,
-    descriptors,
     device,
+    heard,
     hello,
     put_pixels,
     quiet,
     served,
-    tasks,
 )
 
 WIDTH, HEIGHT = 200, 120
@@ -42,23 +40,7 @@ KEY: Final = bytes(range(32))
 RED_ARROW: Final = ["#" * (24 - row // 2) for row in range(24)]
 
 
-@pytest.fixture(autouse=True)
-def _nothing_stays_open() -> Iterator[None]:
-    before = descriptors()
-    yield
-    assert descriptors() - before == set()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Served]:
-    async with served((WIDTH, HEIGHT)) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: Served) -> Iterator[Painter]:
-    with painter(server.name) as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 @pytest.fixture
@@ -69,31 +51,6 @@ async def line(server: Served) -> AsyncIterator[Relay]:
 
 Calm = Callable[[], Awaitable[None]]
 """Returns once another viewer is served as before, and nothing else is left of what there was."""
-
-
-@pytest.fixture
-async def calm(server: Served, client: Painter) -> AsyncIterator[Calm]:
-    looker = hello(device_id="witness", capabilities=EVERYTHING | Capability.VIEW_ONLY)
-    async with device(server.port, looker) as witness:
-        await server.until_exact(witness)
-        await quiet(0.01)
-        before = tasks(), len(descriptors())
-
-        async def again() -> None:
-            with trio.fail_after(30):
-                while (tasks(), len(descriptors())) != before:
-                    await quiet(0.001)
-            client.fill(Rect(20, 10, 30, 40), 0x123456)
-            await server.until_exact(witness)
-
-        yield again
-
-
-async def heard(one: Device) -> None:
-    """Return once the server has read all that was said, and its answer is here."""
-    stamp = len(one.events) + 1
-    await one.say(m.Ping(stamp=stamp))
-    await one.until(lambda: any(pong.stamp == stamp for pong in one.all(m.Pong)))
 
 
 def drawn(one: Device) -> list[Message]:
@@ -484,8 +441,9 @@ async def test_a_refresh_that_the_line_cut_short_is_carried_out(server: Served, 
     put_pixels(client, Rect(0, 0, WIDTH, HEIGHT), random.Random(10).randbytes(4 * WIDTH * HEIGHT))
     async with device(server.port, hello()) as one:
         await server.until_exact(one)
-        # Nothing is painted before the cut.
+        # Nothing is painted before the cut: an update that was being made is out before the answer.
         await one.say(m.Pause(paused=1))
+        await heard(one)
         await one.say(m.Refresh())
         await heard(one)
         one.framebuffer.pixels = [0x5A5A] * len(one.framebuffer.pixels)

@@ -113,6 +113,7 @@ class World:
         greeting = replace(self.greeting, **(said | changes))
         kept = Kept(
             hello=self.greeting,
+            proven=False,
             encoder=self.encoder,
             sent=self.sent,
             rules=self.server.rules,

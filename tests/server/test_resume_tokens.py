@@ -29,13 +29,12 @@ from tests.support import (
     Device,
     Served,
     TcpStream,
-    descriptors,
     device,
+    heard,
     hello,
     put_pixels,
     quiet,
     served,
-    tasks,
     tcp,
 )
 
@@ -47,11 +46,7 @@ Calm = Callable[[], Awaitable[None]]
 """Returns once another viewer is served as before, and nothing else is left of what there was."""
 
 
-@pytest.fixture(autouse=True)
-def _nothing_stays_open() -> Iterator[None]:
-    before = descriptors()
-    yield
-    assert descriptors() - before == set()
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 @pytest.fixture
@@ -65,31 +60,6 @@ def client(server: Served) -> Iterator[Painter]:
     with painter(server.name) as made:
         put_pixels(made, Rect(0, 0, WIDTH, HEIGHT), random.Random(1).randbytes(4 * WIDTH * HEIGHT))
         yield made
-
-
-@pytest.fixture
-async def calm(server: Served, client: Painter) -> AsyncIterator[Calm]:
-    looker = hello(device_id="witness", capabilities=EVERYTHING | Capability.VIEW_ONLY)
-    async with device(server.port, looker) as witness:
-        await server.until_exact(witness)
-        await quiet(0.01)
-        before = tasks(), len(descriptors())
-
-        async def again() -> None:
-            with trio.fail_after(30):
-                while (tasks(), len(descriptors())) != before:
-                    await quiet(0.001)
-            client.fill(Rect(20, 10, 30, 40), 0x123456)
-            await server.until_exact(witness)
-
-        yield again
-
-
-async def heard(one: Device) -> None:
-    """Return once the server has read all that was said, and its answer is here."""
-    stamp = len(one.events) + 1
-    await one.say(m.Ping(stamp=stamp))
-    await one.until(lambda: any(pong.stamp == stamp for pong in one.all(m.Pong)))
 
 
 async def visit(
@@ -558,6 +528,7 @@ def on_a_shelf(device_id: str, size: tuple[int, int] = SMALL) -> Kept:
     assert connection.next_event() == greeting
     return Kept(
         hello=greeting,
+        proven=False,
         encoder=Encoder(greeting, 0),
         sent=0,
         rules=connection.rules,
@@ -606,3 +577,13 @@ def test_a_shelf_has_a_bound_in_number_and_in_bytes(monkeypatch: pytest.MonkeyPa
     assert len(shelf) == 1
     shelf.clear()
     assert len(shelf) == 0
+
+
+def test_strangers_make_room_first() -> None:
+    shelf = Shelf()
+    known = replace(on_a_shelf("known"), proven=True)
+    shelf.put(b"known", known, 0.0)
+    for number in range(2 * kept.MAX_KEPT):
+        shelf.put(bytes([number]), on_a_shelf("stranger"), 1.0)
+    assert len(shelf) == kept.MAX_KEPT
+    assert shelf.take(b"known", "known", 2.0) is known

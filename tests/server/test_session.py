@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
 import pytest
@@ -27,29 +26,13 @@ from tilewire.protocol.constants import ControlAction
 from tilewire.server import steering
 
 from tests.server.xclient import Painter, key_reader, painter
-from tests.support import EVERYTHING, Device, Served, descriptors, device, hello, hello_of, put_pixels, quiet, served
+from tests.support import EVERYTHING, Device, Served, device, hello, hello_of, put_pixels, quiet, served
 
 WIDTH, HEIGHT = 200, 120
 LETTER_A = 0x61
 
 
-@pytest.fixture(autouse=True)
-def _nothing_stays_open() -> Iterator[None]:
-    before = descriptors()
-    yield
-    assert descriptors() - before == set()
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Served]:
-    async with served((WIDTH, HEIGHT)) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: Served) -> Iterator[Painter]:
-    with painter(server.name) as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 def draw_anything(client: Painter, chance: random.Random, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar, cast
@@ -72,6 +73,49 @@ class _Client:
             self.display.close()
 
 
+class _QueryFormats(rq.ReplyRequest):
+    """RENDER's formats of pictures; python-xlib does not know RENDER."""
+
+    _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(1), rq.RequestLength())
+    _reply = rq.Struct(rq.ReplyCode(), rq.Pad(1), rq.Card16("sequence_number"), rq.ReplyLength(), rq.Pad(24))
+    _data: dict[str, object]
+
+    def _parse_response(self, data: bytes) -> None:
+        number, count = struct.unpack_from("=xxHxxxxI", data)
+        # Identifier, direct, 32 bits, then where each channel begins and its mask.
+        formats = (struct.unpack_from("=IBBxx8H", data, 32 + 28 * at) for at in range(count))
+        wanted = (1, 32, 16, 255, 8, 255, 0, 255, 24, 255)
+        self._data = {"sequence_number": number, "argb": next(found[0] for found in formats if found[1:] == wanted)}
+
+
+class _CreatePicture(rq.Request):
+    _request = rq.Struct(
+        rq.Card8("opcode"),
+        rq.Opcode(4),
+        rq.RequestLength(),
+        rq.Card32("picture"),
+        rq.Card32("drawable"),
+        rq.Card32("format"),
+        rq.Card32("mask"),
+    )
+
+
+class _FreePicture(rq.Request):
+    _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(7), rq.RequestLength(), rq.Card32("picture"))
+
+
+class _CreateCursor(rq.Request):
+    _request = rq.Struct(
+        rq.Card8("opcode"),
+        rq.Opcode(27),
+        rq.RequestLength(),
+        rq.Card32("cursor"),
+        rq.Card32("source"),
+        rq.Card16("hot_x"),
+        rq.Card16("hot_y"),
+    )
+
+
 class Painter(_Client):
     """Fills rectangles, and grabs the server."""
 
@@ -114,6 +158,25 @@ class Painter(_Client):
         square.fill_rectangle(pen.id, 0, 0, side, side)
         pen.free()
         self._wear(square, square, (0, 0))
+
+    def wear_colours(
+        self, size: tuple[int, int], hot: tuple[int, int], pixels: bytes, window: Window | None = None
+    ) -> None:
+        """Give a window's pointer a shape of blue, green, red and alpha, as toolkits do."""
+        opcode = self.display.query_extension("RENDER").major_opcode  # type: ignore[union-attr]
+        ours = {"display": self.display.display, "opcode": opcode}
+        picture = self.window.create_pixmap(*size, 32)
+        pen = picture.create_gc()
+        picture.put_image(pen.id, 0, 0, *size, X.ZPixmap, 32, 0, pixels)
+        source, cursor = (self.display.display.allocate_resource_id() for _ in range(2))
+        _CreatePicture(**ours, picture=source, drawable=picture.id, format=_QueryFormats(**ours).argb, mask=0)
+        _CreateCursor(**ours, cursor=cursor, source=source, hot_x=hot[0], hot_y=hot[1])
+        (window or self.window).change_attributes(cursor=cursor)
+        request.FreeCursor(display=self.display.display, cursor=cursor)
+        _FreePicture(**ours, picture=source)
+        pen.free()
+        picture.free()
+        self.display.sync()
 
     def _wear(self, picture: Pixmap, mask: Pixmap, hot: tuple[int, int]) -> None:
         cursor = picture.create_cursor(cast("Any", mask), (0xFFFF, 0, 0), (0xFFFF, 0xFFFF, 0xFFFF), *hot)

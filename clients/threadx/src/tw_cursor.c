@@ -31,7 +31,10 @@ tw_status tw_cursor_start(tw_client *client, const tw_client_config *config) {
         cursor->pixels = cursor->coming + 4 * pixels;
         cursor->under = cursor->pixels + 4 * pixels;
     }
-    if (config->resume != NULL && config->resume->valid && config->resume->cursor_side == side) {
+    if (config->resume != NULL && config->resume->valid && config->resume->cursor_side == side
+        && config->resume->cursor_width <= side && config->resume->cursor_height <= side
+        && config->resume->cursor_hot_x < config->resume->cursor_width
+        && config->resume->cursor_hot_y < config->resume->cursor_height) {
         cursor->kept.width = config->resume->cursor_width;
         cursor->kept.height = config->resume->cursor_height;
         cursor->kept.hot_x = config->resume->cursor_hot_x;
