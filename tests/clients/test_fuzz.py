@@ -15,9 +15,9 @@ from tilewire.server.codec import TileCodec, Variant
 
 from tests import vectors
 from tests.clients.cursors import arrow, at
+from tests.clients.jpegs import jpeg_file, message, photograph
 from tests.clients.pictures import KINDS, picture, surface
 from tests.clients.test_build import INCLUDES, SOURCES, THREADX, compiler, run
-from tests.clients.test_jpeg import jpeg_file, message, photograph
 
 FEED = Path(__file__).with_name("fuzz_feed.c")
 CODEC = Path(__file__).with_name("fuzz_codec.c")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import math
 from pathlib import Path
 
 import pytest
@@ -17,72 +15,25 @@ from tilewire.protocol import messages as m
 from tilewire.protocol.constants import Subsampling
 from tilewire.simulator import client as c
 
+from tests.clients.jpegs import S420, S444, jpeg_file, message, photograph, segment_of, send
 from tests.clients.pictures import pack_stored, value_of
 from tests.clients.strategies import splits
 from tests.clients.support import config, connect, pieces
 from tests.clients.test_build import run_sanitized
 
 FORMATS = list(PixelFormat)
-S444, S422, S420, GREY = range(4)
 WIDTH, HEIGHT = 40, 24
 WHOLE = Rect(0, 0, WIDTH, HEIGHT)
 
 
 def device(**fields: object) -> c.ClientConfig:
-    return config(jpeg=True, max_message=16384, **fields)
-
-
-def photograph(width: int, height: int) -> Image.Image:
-    """Smooth, with all colours, and not the same in both directions."""
-    picture = Image.new("RGB", (width, height))
-    for y in range(height):
-        for x in range(width):
-            picture.putpixel(
-                (x, y),
-                (
-                    int(127 + 120 * math.sin(x / 9)),
-                    int(127 + 120 * math.cos((x + 2 * y) / 13)),
-                    int(127 + 120 * math.sin(y / 7 + 1)),
-                ),
-            )
-    return picture
-
-
-def jpeg_file(picture: Image.Image, quality: int, sampling: int) -> bytes:
-    """What Pillow's libjpeg writes: the standard Huffman tables, one scan, no restart markers."""
-    out = io.BytesIO()
-    if sampling == GREY:
-        picture.convert("L").save(out, "JPEG", quality=quality)
-    else:
-        picture.save(out, "JPEG", quality=quality, subsampling=sampling)
-    return out.getvalue()
-
-
-def segment_of(file: bytes) -> bytes:
-    """The entropy-coded segment between SOS and EOI."""
-    at = 2
-    while file[at : at + 2] != b"\xff\xda":
-        at += 2 + int.from_bytes(file[at + 2 : at + 4], "big")
-    assert file[-2:] == b"\xff\xd9"
-    return file[at + 2 + int.from_bytes(file[at + 2 : at + 4], "big") : -2]
-
-
-def message(rect: Rect, quality: int, sampling: int, file: bytes) -> m.Jpeg:
-    return m.Jpeg(rect=rect, quality=quality, sampling=sampling, payload=segment_of(file))
+    return config(jpeg=c.Jpeg.HOOK, max_message=16384, **fields)
 
 
 def decoded(file: bytes, pixel_format: PixelFormat) -> list[list[int]]:
     """The file's own pixels, with its own headers, as values."""
     rgb = simplejpeg.decode_jpeg(file, "RGB", fastupsample=True)
     return [[value_of(int(red), int(green), int(blue), pixel_format) for red, green, blue in row] for row in rgb]
-
-
-def send(client: c.Client, *operations: m.Jpeg) -> Code | None:
-    connect(client)
-    client.feed(m.Begin(update=1, input=0).encode() + b"".join(x.encode() for x in operations) + m.End().encode())
-    while client.pending:
-        client.draw_done()
-    return client.error
 
 
 @pytest.mark.parametrize("quality", [1, 10, 49, 50, 51, 75, 90, 99, 100])
@@ -190,8 +141,8 @@ def test_any_bytes(payload: bytes, sampling: int, scale: int) -> None:
 @pytest.mark.parametrize(
     ("rect", "quality", "sampling", "fields", "code"),
     [
-        (WHOLE, 75, S420, {"jpeg": False}, Code.NOT_OFFERED),
-        (WHOLE, 75, S420 | 16, {"jpeg": False}, Code.NOT_OFFERED),
+        (WHOLE, 75, S420, {"jpeg": None}, Code.NOT_OFFERED),
+        (WHOLE, 75, S420 | 16, {"jpeg": None}, Code.NOT_OFFERED),
         (WHOLE, 75, S420, {"jpeg_subsamplings": Subsampling.S444 | Subsampling.GREY}, Code.NOT_OFFERED),
         (WHOLE, 75, S444 | 16, {"jpeg_subsamplings": Subsampling.S422}, Code.NOT_OFFERED),
         (WHOLE, 75, S420, {"jpeg_subsamplings": Subsampling.S420}, None),
@@ -201,7 +152,7 @@ def test_any_bytes(payload: bytes, sampling: int, scale: int) -> None:
 )
 def test_limits(rect: Rect, quality: int, sampling: int, fields: dict[str, object], code: Code | None) -> None:
     file = jpeg_file(photograph(rect.width, rect.height), quality, sampling & 15)
-    client = c.Client(config(**{"jpeg": True, "max_message": 16384} | fields))
+    client = c.Client(config(**{"jpeg": c.Jpeg.HOOK, "max_message": 16384} | fields))
     assert send(client, message(rect, quality, sampling, file)) is code
 
 
@@ -215,9 +166,9 @@ def test_reserved_values(body: bytes) -> None:
 
 def test_what_is_offered() -> None:
     for fields, offer in (
-        ({"jpeg": False}, None),
-        ({"jpeg": True}, m.JpegOffer(subsamplings=15, scales=3)),
-        ({"jpeg": True, "jpeg_subsamplings": 9}, m.JpegOffer(subsamplings=9, scales=3)),
+        ({"jpeg": None}, None),
+        ({"jpeg": c.Jpeg.HOOK}, m.JpegOffer(subsamplings=15, scales=3)),
+        ({"jpeg": c.Jpeg.HOOK, "jpeg_subsamplings": 9}, m.JpegOffer(subsamplings=9, scales=3)),
     ):
         hello = connect(c.Client(config(**fields))).connection.hello
         assert hello is not None
