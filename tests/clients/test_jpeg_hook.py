@@ -12,10 +12,9 @@ from PIL import Image
 
 from tilewire.protocol import Code, PixelFormat, Rect
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import Subsampling
 from tilewire.simulator import client as c
 
-from tests.clients.jpegs import S420, S444, jpeg_file, message, photograph, segment_of, send
+from tests.clients.jpegs import S444, jpeg_file, message, photograph, segment_of, send
 from tests.clients.pictures import pack_stored, value_of
 from tests.clients.strategies import splits
 from tests.clients.support import config, connect, pieces
@@ -94,18 +93,6 @@ def test_every_format_size_and_scale(
     assert client.framebuffer == pack_stored(expected, setup.pixel_format, big_endian=setup.big_endian)
 
 
-def test_the_exchange_of_the_specification() -> None:
-    """SPEC.md 15.15: one colour, (200, 100, 50)."""
-    client = c.Client(device(pixel_format=PixelFormat.XRGB8888, width=16, height=16))
-    payload = bytes.fromhex("8E8A28AF9A3EC0")
-    assert send(client, m.Jpeg(rect=Rect(0, 0, 16, 16), quality=75, sampling=S420, payload=payload)) is None
-    colours = {client.framebuffer[at : at + 4] for at in range(0, 1024, 4)}
-    assert len(colours) == 1
-    blue, green, red, zero = colours.pop()
-    assert max(abs(red - 200), abs(green - 100), abs(blue - 50)) <= 3
-    assert zero == 0
-
-
 # What is refused.
 
 
@@ -127,58 +114,6 @@ def test_segments_that_are_none(sampling: int) -> None:
     ):
         refused = m.Jpeg(rect=WHOLE, quality=75, sampling=sampling, payload=payload)
         assert send(c.Client(device()), refused) is Code.BAD_PAYLOAD
-
-
-@settings(max_examples=150, deadline=None)
-@given(payload=st.binary(max_size=200), sampling=st.integers(0, 3), scale=st.integers(0, 1))
-def test_any_bytes(payload: bytes, sampling: int, scale: int) -> None:
-    some = m.Jpeg(rect=Rect(1, 1, 30, 20), quality=50, sampling=sampling | scale << 4, payload=payload)
-    client = c.Client(device(padding=8))
-    assert send(client, some) in (None, Code.BAD_PAYLOAD)
-    assert not any(client.picture[: client.stride])
-
-
-@pytest.mark.parametrize(
-    ("rect", "quality", "sampling", "fields", "code"),
-    [
-        (WHOLE, 75, S420, {"jpeg": None}, Code.NOT_OFFERED),
-        (WHOLE, 75, S420 | 16, {"jpeg": None}, Code.NOT_OFFERED),
-        (WHOLE, 75, S420, {"jpeg_subsamplings": Subsampling.S444 | Subsampling.GREY}, Code.NOT_OFFERED),
-        (WHOLE, 75, S444 | 16, {"jpeg_subsamplings": Subsampling.S422}, Code.NOT_OFFERED),
-        (WHOLE, 75, S420, {"jpeg_subsamplings": Subsampling.S420}, None),
-        (Rect(0, 0, 17, 1), 75, S420, {"max_rect_width": 16}, Code.NOT_OFFERED),
-        (Rect(37, 0, 4, 4), 75, S420, {}, Code.BAD_VALUE),
-    ],
-)
-def test_limits(rect: Rect, quality: int, sampling: int, fields: dict[str, object], code: Code | None) -> None:
-    file = jpeg_file(photograph(rect.width, rect.height), quality, sampling & 15)
-    client = c.Client(config(**{"jpeg": c.Jpeg.HOOK, "max_message": 16384} | fields))
-    assert send(client, message(rect, quality, sampling, file)) is code
-
-
-@pytest.mark.parametrize("body", [b"\x00\x02", b"\x65\x02", b"\x4b\x04", b"\x4b\x14", b"\x4b\x1f", b"\x4b\x22"])
-def test_reserved_values(body: bytes) -> None:
-    client = c.Client(device())
-    connect(client)
-    client.feed(m.Begin(update=1, input=0).encode() + bytes((m.Jpeg.type, 9)) + bytes(6) + body + b"\x00")
-    assert client.error is Code.BAD_VALUE
-
-
-def test_what_is_offered() -> None:
-    for fields, offer in (
-        ({"jpeg": None}, None),
-        ({"jpeg": c.Jpeg.HOOK}, m.JpegOffer(subsamplings=15, scales=3)),
-        ({"jpeg": c.Jpeg.HOOK, "jpeg_subsamplings": 9}, m.JpegOffer(subsamplings=9, scales=3)),
-    ):
-        hello = connect(c.Client(config(**fields))).connection.hello
-        assert hello is not None
-        assert hello.jpeg == offer
-
-
-def test_an_unknown_subsampling_is_refused() -> None:
-    with pytest.raises(c.ClientError) as caught:
-        c.Client(device(jpeg_subsamplings=16))
-    assert caught.value.code is Code.ARGUMENT
 
 
 def test_a_decoder_that_fails_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,21 +122,6 @@ static tw_status codec_rows(tw_client *client, uint8_t *out, size_t stride, uint
 }
 #endif
 
-/* Rows of a JPEG that is decoded by the core or by the caller. */
-#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
-static tw_status jpeg_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows) {
-#    if TW_WITH_JPEG
-    if (client->decoder != NULL) {
-        return tw_jpeg_rows(client, out, stride, rows);
-    }
-#    endif
-#    if TW_WITH_JPEG_HOOK
-    tw_jpeg_hook_rows(client, out, stride, rows);
-#    endif
-    return TW_OK;
-}
-#endif
-
 static tw_status decode_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows) {
     switch (client->tile.type) {
     case TW_MSG_FILL: fill_rows(client, out, stride, rows); return TW_OK;
@@ -144,8 +129,8 @@ static tw_status decode_rows(tw_client *client, uint8_t *out, size_t stride, uin
 #if TW_WITH_CODEC
     case TW_MSG_CODEC: return codec_rows(client, out, stride, rows);
 #endif
-#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
-    case TW_MSG_JPEG: return jpeg_rows(client, out, stride, rows);
+#if TW_WITH_JPEG_HOOK
+    case TW_MSG_JPEG: tw_jpeg_hook_rows(client, out, stride, rows); return TW_OK;
 #endif
     default: return tw_palette_rows(client, out, stride, rows);
     }
@@ -159,20 +144,16 @@ tw_status tw_draw_tile(tw_client *client) {
         uint32_t rows = rect->height - tile->row;
         uint8_t *out = client->surface;
         size_t stride = client->stride;
+#if TW_WITH_JPEG
+        if (tile->type == TW_MSG_JPEG && client->decoder != NULL) {
+            TW_TRY(tw_jpeg_draw(client));
+            continue;
+        }
+#endif
         if (client->strips) {
             stride = (size_t)rect->width * client->stored;
             if (client->surface_size / stride < rows) {
                 rows = (uint32_t)(client->surface_size / stride);
-#if TW_WITH_JPEG
-                if (tile->type == TW_MSG_JPEG && client->decoder != NULL) {
-                    const uint32_t lines = tw_jpeg_lines(client->decoder) << client->doubled;
-                    if (rows < lines) {
-                        TW_TRY(tw_jpeg_part(client));
-                        continue;
-                    }
-                    rows -= rows % lines;
-                }
-#endif
             }
         } else {
             out = tw_pixel_at(client, rect->x, y);

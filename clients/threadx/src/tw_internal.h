@@ -259,10 +259,8 @@ void tw_cursor_resume(tw_client *client, bool resumed);
 #if TW_WITH_JPEG
 /* tw_jpeg_draw.c */
 void tw_jpeg_start(tw_client *client, uint32_t quality, uint32_t sampling);
-/* Rows of the tile under way: whole MCUs, or all that is left. */
-tw_status tw_jpeg_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows);
-/* The next piece of it that fits into the strip, decoded and handed out. */
-tw_status tw_jpeg_part(tw_client *client);
+/* Decodes and hands out the tile under way: all of it, or the next piece that fits into the strip. */
+tw_status tw_jpeg_draw(tw_client *client);
 #endif
 
 #if TW_WITH_JPEG_HOOK

@@ -3,6 +3,16 @@
 
 #include <string.h>
 
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
+
+uint8_t tw_jpeg_quantiser(uint32_t table, uint32_t index, uint32_t quality) {
+    const uint32_t scale = quality < 50 ? 5000 / quality : 200 - 2 * quality;
+    const uint32_t step = (tw_jpeg_quantisers[table][index] * scale + 50) / 100;
+    return (uint8_t)(step < 1 ? 1 : step > 255 ? 255 : step);
+}
+
+#endif
+
 #if TW_WITH_JPEG
 
 #    define WORD_BITS (8 * (uint32_t)sizeof(tw_jpeg_word))
@@ -35,8 +45,8 @@ static void set_quality(tw_jpeg_decoder *d, uint32_t quality) {
 }
 
 void tw_jpeg_begin(tw_jpeg_decoder *d, uint32_t quality, uint32_t sampling) {
-    d->bits = 0;
-    d->count = d->missing = 0;
+    d->source.bits = 0;
+    d->source.count = d->source.missing = 0;
     d->sampling = (uint8_t)sampling;
     memset(d->levels, 0, sizeof d->levels);
     memset(d->coefficients, 0, sizeof d->coefficients);
@@ -45,16 +55,9 @@ void tw_jpeg_begin(tw_jpeg_decoder *d, uint32_t quality, uint32_t sampling) {
     }
 }
 
-/* The segment, as far as it was read. */
-typedef struct source {
-    const uint8_t *at, *end;
-    tw_jpeg_word bits;
-    uint32_t count, missing;
-} source;
-
 /* Afterwards at least 25 bits are there. Beyond the end come ones, which are no code; a marker is an end as well, and
  * counts so much that tw_jpeg_end() sees it. */
-static inline void refill(source *s) {
+static inline void refill(tw_jpeg_source *s) {
     if (WORD_BITS > 32 && s->count <= WORD_BITS - 32 && s->end - s->at >= 4) {
         const uint8_t *at = s->at;
         const uint32_t four = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
@@ -71,7 +74,9 @@ static inline void refill(source *s) {
             s->missing++;
         } else {
             byte = *s->at++;
-            if (byte == 0xFF && (s->at == s->end || *s->at++ != 0)) {
+            if (byte == 0xFF && s->at != s->end && *s->at == 0) {
+                s->at++;
+            } else if (byte == 0xFF) {
                 s->at = s->end;
                 s->missing += 0x10000;
             }
@@ -82,17 +87,17 @@ static inline void refill(source *s) {
 }
 
 /* 1 to 16 bits. */
-static inline uint32_t next_bits(const source *s, uint32_t count) {
+static inline uint32_t next_bits(const tw_jpeg_source *s, uint32_t count) {
     return (uint32_t)(s->bits >> (WORD_BITS - count));
 }
 
-static inline void skip(source *s, uint32_t count) {
+static inline void skip(tw_jpeg_source *s, uint32_t count) {
     s->bits <<= count;
     s->count -= count;
 }
 
 /* A number of T.81 F.2.2.1. */
-static inline uint32_t take_number(source *s, uint32_t size) {
+static inline uint32_t take_number(tw_jpeg_source *s, uint32_t size) {
     const uint32_t value = next_bits(s, size);
     skip(s, size);
     return value >> (size - 1) != 0 ? value : value - (1U << size) + 1;
@@ -103,7 +108,7 @@ static inline uint32_t take_number(source *s, uint32_t size) {
 static const uint8_t level_codes[2][8] = {
     {0x20, 0x20, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36}, {0x20, 0x20, 0x21, 0x21, 0x22, 0x22, 0x33, 0x34}};
 
-static inline bool take_level(source *s, uint32_t *level, uint32_t table) {
+static inline bool take_level(tw_jpeg_source *s, uint32_t *level, uint32_t table) {
     const uint32_t head = next_bits(s, 3);
     uint32_t length = level_codes[table][head] >> 4, size = level_codes[table][head] & 15;
     if (head == 7) {
@@ -120,15 +125,15 @@ static inline bool take_level(source *s, uint32_t *level, uint32_t table) {
     return true;
 }
 
-/* A code that is too long for the table: zeros and size as the standard has them. 0: there is no such code. */
-static uint32_t take_long(source *s, uint32_t table) {
+/* A code that is too long for the table, as an entry of it, but that it is taken already. 0: there is no such code. */
+static int take_long(tw_jpeg_source *s, uint32_t table) {
     const uint8_t *counts = tw_jpeg_ac[table], *values = counts + 16 + tw_jpeg_long[table].index;
     uint32_t least = tw_jpeg_long[table].code;
     for (uint32_t length = TW_JPEG_SHORT_BITS + 1; length <= 16; length++) {
         const uint32_t number = next_bits(s, length) - least, count = counts[length - 1];
         if (number < count) {
             skip(s, length);
-            return values[number];
+            return (values[number] & 15) << 9 | (values[number] & 0xF0);
         }
         values += count;
         least = (least + count) << 1;
@@ -138,19 +143,13 @@ static uint32_t take_long(source *s, uint32_t table) {
 
 #    define CORRUPT 64U
 
-/* The coefficients of a block beside DC, multiplied and in their places. Returns the places of those that are not 0,
- * OR-ed, or CORRUPT. */
-static uint32_t take_block(tw_jpeg_decoder *d, const uint8_t **at, const uint8_t *end, uint32_t component) {
-    const uint32_t *steps = d->steps + 64 * component;
+/* The coefficients of a block beside DC, multiplied and in their places. `steps` and `codes`: of the component; given,
+ * since they are asked for each of them. Returns the places of those that are not 0, OR-ed, or CORRUPT. */
+static uint32_t take_block(
+    tw_jpeg_decoder *d, uint32_t component, const uint32_t *steps, const int16_t *codes) {
     const uint32_t table = component != 0;
-    const int16_t *codes = tw_jpeg_short[table];
     uint32_t places = 0, index = 1;
-    source s;
-    s.at = *at;
-    s.end = end;
-    s.bits = d->bits;
-    s.count = d->count;
-    s.missing = d->missing;
+    tw_jpeg_source s = d->source;
     if (s.count < 25) {
         refill(&s);
     }
@@ -169,21 +168,18 @@ static uint32_t take_block(tw_jpeg_decoder *d, const uint8_t **at, const uint8_t
             index += code >> 4 & 15;
             value = (uint32_t)(code >> 9);
         } else {
-            if (code != 0) {
-                skip(&s, code & 15);
-                index += code >> 4 & 15;
-                size = (uint32_t)code >> 9;
-                if ((code >> 4) == 0) { /* the rest is 0 */
-                    break;
-                }
-            } else {
-                size = take_long(&s, table);
-                if (size == 0) {
+            if (code == 0) {
+                code = take_long(&s, table);
+                if (code == 0) {
                     return CORRUPT;
                 }
-                index += size >> 4;
-                size &= 15;
             }
+            skip(&s, code & 15);
+            if ((code >> 4) == 0) { /* the rest is 0 */
+                break;
+            }
+            index += code >> 4 & 15;
+            size = (uint32_t)code >> 9;
             if (size == 0) { /* the last of 16 zeros */
                 index++;
                 continue;
@@ -198,10 +194,7 @@ static uint32_t take_block(tw_jpeg_decoder *d, const uint8_t **at, const uint8_t
         places |= place;
         index++;
     }
-    *at = s.at;
-    d->bits = s.bits;
-    d->count = s.count;
-    d->missing = s.missing;
+    d->source = s;
     return index <= 64 ? places : CORRUPT;
 }
 
@@ -250,6 +243,15 @@ static inline void sums_of_4(sums *s, const uint32_t *c, size_t step) {
     s->odd[1] = turned + times(c[3 * step], TURN_MORE) - s->odd[0];
     s->odd[2] = times(d13, ROOT) - s->odd[1];
     s->odd[3] = times(c[step], TURN_LESS) - turned + s->odd[2];
+}
+
+/* The same where only the first two are not. */
+static inline void sums_of_2(sums *s, const uint32_t *c, size_t step) {
+    s->even[0] = s->even[1] = s->even[2] = s->even[3] = c[0];
+    s->odd[0] = c[step];
+    s->odd[1] = times(c[step], TURN - 2048);
+    s->odd[2] = times(c[step], ROOT + 2048 - TURN);
+    s->odd[3] = times(c[step], TURN_LESS + ROOT + 2048 - 2 * TURN);
 }
 
 static inline void put_column(uint32_t *c, const sums *s) {
@@ -307,7 +309,7 @@ static void transform(uint32_t *c, uint32_t places, uint16_t *out, size_t stride
     const uint32_t *const stop =
         c + (places < 8 ? 8 : 64); /* without vertical change all rows are the first */
     const uint16_t *const start = out, *const end = out + 8 * stride;
-    const unsigned columns = (places & 4) != 0 ? 8 : (places & 3) != 0 ? 4 : 1;
+    const unsigned columns = (places & 4) != 0 ? 8 : (places & 2) != 0 ? 4 : 1 + (places & 1);
     uint16_t *second = out + (swap ? 4 : 2), *third = out + (swap ? 2 : 4);
     sums s;
     if (places >= 8) {
@@ -325,6 +327,12 @@ static void transform(uint32_t *c, uint32_t places, uint16_t *out, size_t stride
             put_row(out, second, third, &s);
             memset(c, 0, 4 * sizeof *c);
         }
+    } else if (columns == 2) {
+        for (; c != stop; c += 8, out += stride, second += stride, third += stride) {
+            sums_of_2(&s, c, 1);
+            put_row(out, second, third, &s);
+            memset(c, 0, 2 * sizeof *c);
+        }
     } else {
         for (; c != stop; c += 8, out += stride) {
             fill(out, *c);
@@ -337,34 +345,33 @@ static void transform(uint32_t *c, uint32_t places, uint16_t *out, size_t stride
 }
 
 /* A block of Y stands in 8 or 16 columns, one of Cb and Cr in 8. */
-static bool next_block(tw_jpeg_decoder *d, const uint8_t **at, const uint8_t *end, uint32_t component,
-    uint16_t *out, size_t stride) {
+static bool next_block(tw_jpeg_decoder *d, uint32_t component, uint16_t *out, size_t stride) {
     /* What 0 stands for, and a half for rounding. */
     const uint32_t middle = ((component == 0 ? 128U : 0x8000U) << FRACTION) + (1U << (FRACTION - 1));
-    const uint32_t places = take_block(d, at, end, component);
+    const uint32_t *steps = d->steps + 64 * component;
+    const uint32_t places = take_block(d, component, steps, tw_jpeg_short[component != 0]);
     if (places == CORRUPT) {
         return false;
     }
-    d->coefficients[0] =
-        shifted(d->levels[component] * d->steps[64 * component], STEP_FRACTION - FRACTION) + middle;
+    d->coefficients[0] = shifted(d->levels[component] * steps[0], STEP_FRACTION - FRACTION) + middle;
     transform(d->coefficients, places, out, stride, stride == 16);
     return true;
 }
 
-bool tw_jpeg_next(tw_jpeg_decoder *d, const uint8_t **at, const uint8_t *end) {
-    const uint32_t blocks = d->sampling == 2 ? 4 : d->sampling == 1 ? 2 : 1;
-    const size_t stride = blocks == 1 ? 8 : 16;
-    for (uint32_t i = 0; i < blocks; i++) {
-        if (!next_block(d, at, end, 0, d->samples.luma + (i >> 1) * 128 + (i & 1) * 8, stride)) {
-            return false;
+bool tw_jpeg_next(tw_jpeg_decoder *d) {
+    const size_t stride = tw_jpeg_columns(d);
+    for (uint32_t y = 0; y < tw_jpeg_lines(d); y += 8) {
+        for (uint32_t x = 0; x < stride; x += 8) {
+            if (!next_block(d, 0, d->samples.luma + y * 16 + x, stride)) {
+                return false;
+            }
         }
     }
-    return d->sampling == 3
-           || (next_block(d, at, end, 1, d->samples.blue, 8) && next_block(d, at, end, 2, d->samples.red, 8));
+    return d->sampling == 3 || (next_block(d, 1, d->samples.blue, 8) && next_block(d, 2, d->samples.red, 8));
 }
 
-bool tw_jpeg_end(const tw_jpeg_decoder *d, const uint8_t *at, const uint8_t *end) {
-    return at == end && d->count - 8 * d->missing < 8;
+bool tw_jpeg_end(const tw_jpeg_decoder *d) {
+    return d->source.at == d->source.end && d->source.count - 8 * d->source.missing < 8;
 }
 
 #endif

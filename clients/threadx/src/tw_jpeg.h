@@ -16,12 +16,8 @@ extern const uint8_t tw_jpeg_quantisers[2][64];
 /* How many codes of AC have 1 to 16 bits, then their values, as DHT has them. */
 extern const uint8_t tw_jpeg_ac[2][16 + 162];
 
-/* libjpeg's formula. */
-static inline uint8_t tw_jpeg_quantiser(uint32_t table, uint32_t index, uint32_t quality) {
-    const uint32_t scale = quality < 50 ? 5000 / quality : 200 - 2 * quality;
-    const uint32_t step = (tw_jpeg_quantisers[table][index] * scale + 50) / 100;
-    return (uint8_t)(step < 1 ? 1 : step > 255 ? 255 : step);
-}
+/* By libjpeg's formula. */
+uint8_t tw_jpeg_quantiser(uint32_t table, uint32_t index, uint32_t quality);
 
 #endif
 
@@ -42,8 +38,12 @@ extern const uint8_t tw_jpeg_zigzag[64 + 15];
 extern const int16_t tw_jpeg_short[2][TW_JPEG_SHORT_CODES];
 extern const tw_jpeg_longer tw_jpeg_long[2];
 
-/* As wide as a register: bits of the segment, and several samples at once, the first in the lowest bits. */
-typedef uintptr_t tw_jpeg_word;
+/* As wide as a register, 32 or 64 bits: bits of the segment, and several samples at once, the first in the lowest bits.
+ * What is drawn does not depend on it. */
+#    ifndef TW_JPEG_WORD
+#        define TW_JPEG_WORD uintptr_t
+#    endif
+typedef TW_JPEG_WORD tw_jpeg_word;
 
 /* An MCU by rows. In those of 16 columns, columns 2, 3 and 4, 5 of each 8 have changed places. */
 typedef struct tw_jpeg_samples {
@@ -52,11 +52,17 @@ typedef struct tw_jpeg_samples {
     uint16_t blue[64], red[64];
 } tw_jpeg_samples;
 
-typedef struct tw_jpeg_decoder {
-    tw_jpeg_samples samples; /* of the MCU that was decoded last */
-    tw_jpeg_word bits;       /* those that come next, from the top */
+/* A segment, as far as it was read. */
+typedef struct tw_jpeg_source {
+    const uint8_t *at, *end; /* the rest of it */
+    tw_jpeg_word bits;       /* those before that, from the top */
     uint32_t count;          /* of them */
     uint32_t missing;        /* bytes among them that the segment did not have */
+} tw_jpeg_source;
+
+typedef struct tw_jpeg_decoder {
+    tw_jpeg_samples samples; /* of the MCU that was decoded last */
+    tw_jpeg_source source;   /* `at` and `end` may be set to where the segment has moved */
     uint32_t levels[3];      /* DC of the last block of Y, Cb, Cr */
     uint32_t coefficients[64];
     uint32_t steps[3 * 64 + 15]; /* what a coefficient is multiplied with, by component and zigzag order */
@@ -69,7 +75,7 @@ typedef struct tw_jpeg_decoder {
 
 /* Columns and lines of an MCU. */
 static inline uint32_t tw_jpeg_columns(const tw_jpeg_decoder *decoder) {
-    return decoder->sampling % 3 == 0 ? 8 : 16;
+    return ((decoder->sampling + 1) & 2) == 0 ? 8 : 16;
 }
 
 static inline uint32_t tw_jpeg_lines(const tw_jpeg_decoder *decoder) {
@@ -79,11 +85,11 @@ static inline uint32_t tw_jpeg_lines(const tw_jpeg_decoder *decoder) {
 /* Set `quality` of the decoder to 0 before the first time. */
 void tw_jpeg_begin(tw_jpeg_decoder *decoder, uint32_t quality, uint32_t sampling);
 
-/* The next MCU. `*at` to `end`: the rest of the segment, which may have moved. False: it is corrupt. */
-bool tw_jpeg_next(tw_jpeg_decoder *decoder, const uint8_t **at, const uint8_t *end);
+/* The next MCU. False: the segment is corrupt. */
+bool tw_jpeg_next(tw_jpeg_decoder *decoder);
 
 /* After the last MCU: whether the segment ended in it. */
-bool tw_jpeg_end(const tw_jpeg_decoder *decoder, const uint8_t *at, const uint8_t *end);
+bool tw_jpeg_end(const tw_jpeg_decoder *decoder);
 
 #endif
 

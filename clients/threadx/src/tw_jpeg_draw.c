@@ -48,7 +48,7 @@ static inline colours added_by(const uint16_t *blue, const uint16_t *red) {
         out.blue = limited(out.blue, -227, 225);
         out.red = limited(out.red, -179, 178);
     }
-    green = EACH * (256 * 128 + 64 + (25 + 65) * 0x8000UL) - out.blue * 25 - out.red * 65;
+    green = EACH * (tw_jpeg_word)(256 * 128 + 64 + (25 + 65) * 0x8000) - out.blue * 25 - out.red * 65;
     out.green = (green >> 7 & EACH * 0x1FF) + EACH * (0x8000 - 256);
     return out;
 }
@@ -111,56 +111,69 @@ static inline void store_two(uint8_t *out, tw_jpeg_word word) {
 }
 
 static inline tw_jpeg_word rgb565(colours c) {
-    return (c.red << 8 & EACH * 0xF800) | (c.green << 3 & EACH * 0x07E0) | (c.blue >> 3 & EACH * 0x1F);
+    return (c.red & EACH * 0xF8) << 8 | (c.green & EACH * 0xFC) << 3 | (c.blue & EACH * 0xF8) >> 3;
 }
 
-/* Two pixels. */
-static void store_others(unsigned kind, colours c, uint8_t *out) {
-    tw_jpeg_word word;
-    if (TW_WITH_RGB565 && kind == KIND_565_SWAPPED) {
-        word = rgb565(c);
-        store_two(out, (word >> 8 & EACH * 0xFF) | (word & EACH * 0xFF) << 8);
-        return;
-    }
-    c.red &= EACH * 0xFF;
-    c.green &= EACH * 0xFF;
-    c.blue &= EACH * 0xFF;
-    if (TW_WITH_XRGB8888 && kind == KIND_XRGB8888) {
-        for (unsigned i = 0; i < 2; i++, out += 4) {
-            out[0] = (uint8_t)c.blue;
-            out[1] = (uint8_t)c.green;
-            out[2] = (uint8_t)c.red;
-            out[3] = 0;
-            c.blue >>= 16;
-            c.green >>= 16;
-            c.red >>= 16;
-        }
-    } else if (TW_WITH_8BIT) {
-        if (kind == KIND_GREY8) {
-            word = (c.red * 77 + c.green * 150 + c.blue * 29) >> 8;
-        } else {
-            word = (c.red & EACH * 0xE0) | (c.green >> 3 & EACH * 0x1C) | c.blue >> 6;
-        }
-        out[0] = (uint8_t)word;
-        out[1] = (uint8_t)(word >> 16);
+#    if TW_WITH_XRGB8888
+static inline void store_xrgb8888(uint8_t *out, tw_jpeg_word pixel) {
+    const uint32_t value = (uint32_t)pixel;
+    if (tw_is_little_endian()) {
+        memcpy(out, &value, sizeof value);
+    } else {
+        out[0] = (uint8_t)pixel;
+        out[1] = (uint8_t)(pixel >> 8);
+        out[2] = (uint8_t)(pixel >> 16);
+        out[3] = 0;
     }
 }
+#    endif
 
 /* What draw_word() does for all kinds but one. */
 static void draw_others(unsigned kind, tw_jpeg_word luma, tw_jpeg_word red, tw_jpeg_word green,
     tw_jpeg_word blue, uint8_t *out, size_t apart) {
+    tw_jpeg_word word;
     colours c;
     c.red = red;
     c.green = green;
     c.blue = blue;
     c = sums(luma, c);
-    store_others(kind, c, out);
-    if (LANES == 4) {
-        c.red >>= HALF;
-        c.green >>= HALF;
-        c.blue >>= HALF;
-        store_others(kind, c, out + apart);
+#    if TW_WITH_RGB565
+    if (kind == KIND_565_SWAPPED) {
+        word = rgb565(c);
+        word = (word >> 8 & EACH * 0xFF) | (word & EACH * 0xFF) << 8;
+        store_two(out, word);
+        if (LANES == 4) {
+            store_two(out + apart, word >> HALF);
+        }
+        return;
     }
+#    endif
+    c.red &= EACH * 0xFF;
+    c.green &= EACH * 0xFF;
+    c.blue &= EACH * 0xFF;
+#    if TW_WITH_XRGB8888
+    if (kind == KIND_XRGB8888) {
+        const tw_jpeg_word low = c.green << 8 | c.blue, even = (low & EVENS) | (c.red & EVENS) << 16;
+        const tw_jpeg_word odd = (low >> 16 & EVENS) | (c.red & ~EVENS);
+        store_xrgb8888(out, even);
+        store_xrgb8888(out + 4, odd);
+        if (LANES == 4) {
+            store_xrgb8888(out + apart, even >> HALF);
+            store_xrgb8888(out + apart + 4, odd >> HALF);
+        }
+        return;
+    }
+#    endif
+#    if TW_WITH_8BIT
+    word = kind == KIND_GREY8 ? (c.red * 77 + c.green * 150 + c.blue * 29) >> 8
+                              : (c.red & EACH * 0xE0) | (c.green >> 3 & EACH * 0x1C) | c.blue >> 6;
+    out[0] = (uint8_t)word;
+    out[1] = (uint8_t)(word >> 16);
+    if (LANES == 4) {
+        out[apart] = (uint8_t)(word >> HALF);
+        out[apart + 1] = (uint8_t)(word >> 16 >> HALF);
+    }
+#    endif
 }
 
 /* A word of pixels: two, and perhaps two more so many bytes further on. */
@@ -228,24 +241,22 @@ static void draw_shared(const tw_client *client, uint32_t row, uint32_t rows, ui
     }
 }
 
-/* The first columns of some lines of the MCU; all is counted in pixels of the panel. */
+/* The first columns of the next lines of the MCU; all is counted in pixels of the panel. */
 static void draw_lines(
-    const tw_client *client, uint32_t line, uint32_t lines, uint32_t columns, uint8_t *out, size_t stride) {
+    const tw_client *client, uint32_t lines, uint32_t columns, uint8_t *out, size_t stride) {
     tw_jpeg_decoder *d = client->decoder;
-    const uint32_t doubled = client->doubled, together = d->sampling == 2 ? 2 : 1;
+    const uint32_t doubled = client->doubled, pairs = d->sampling == 2;
     const size_t stored = client->stored, length = 16 * stored;
     void (*const draw)(const tw_client *, uint32_t, uint32_t, uint8_t *, size_t) =
         tw_jpeg_columns(d) == 16 ? draw_shared : draw_plain;
-    if (columns == tw_jpeg_columns(d) && line == 0 && !doubled) {
-        draw(client, 0, lines / together, out, stride);
-        line = lines / together * together;
-        out += line * stride;
-        lines -= line;
+    if (columns == tw_jpeg_columns(d) && d->line == 0 && !doubled && (lines & pairs) == 0) {
+        draw(client, 0, lines >> pairs, out, stride);
+        return;
     }
-    for (; lines != 0; lines--, line++, out += stride) {
+    for (uint32_t line = d->line, end = line + lines; line != end; line++, out += stride) {
         const uint32_t row = line >> doubled;
-        const uint8_t *const from = (const uint8_t *)d->pixels + row % together * length;
-        draw(client, row / together, 1, (uint8_t *)d->pixels, length);
+        const uint8_t *const from = (const uint8_t *)d->pixels + (row & pairs) * length;
+        draw(client, row >> pairs, 1, (uint8_t *)d->pixels, length);
         if (!doubled) {
             memcpy(out, from, columns * stored);
             continue;
@@ -256,45 +267,6 @@ static void draw_lines(
             }
         }
     }
-}
-
-/* So many columns of a row of MCUs, and the first lines of it. */
-static bool draw_mcus(tw_client *client, uint32_t columns, uint32_t lines, uint8_t *out, size_t stride) {
-    const uint32_t most = tw_jpeg_columns(client->decoder) << client->doubled;
-    while (columns != 0) {
-        const uint32_t part = columns < most ? columns : most;
-        if (!tw_jpeg_next(client->decoder, &client->tile.at, client->tile.end)) {
-            return false;
-        }
-        draw_lines(client, 0, lines, part, out, stride);
-        out += (size_t)part * client->stored;
-        columns -= part;
-    }
-    return true;
-}
-
-/* After some MCUs: whether the segment ended in the last one, if that is among them. */
-static tw_status check_end(const tw_client *client, uint32_t row) {
-    const tw_tile *tile = &client->tile;
-    return row != tile->rect.height || tw_jpeg_end(client->decoder, tile->at, tile->end)
-               ? TW_OK
-               : TW_CODE_BAD_PAYLOAD;
-}
-
-/* Whole rows of MCUs. */
-tw_status tw_jpeg_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows) {
-    const tw_tile *tile = &client->tile;
-    const uint32_t most = tw_jpeg_lines(client->decoder) << client->doubled;
-    const uint32_t end = tile->row + rows;
-    while (rows != 0) {
-        const uint32_t part = rows < most ? rows : most;
-        if (!draw_mcus(client, tile->rect.width, part, out, stride)) {
-            return TW_CODE_BAD_PAYLOAD;
-        }
-        out += part * stride;
-        rows -= part;
-    }
-    return check_end(client, end);
 }
 
 void tw_jpeg_start(tw_client *client, uint32_t quality, uint32_t sampling) {
@@ -309,40 +281,61 @@ void tw_jpeg_start(tw_client *client, uint32_t quality, uint32_t sampling) {
     }
 }
 
-/* A strip that has no room for a row of MCUs takes some of its MCUs, or some lines of one. */
-tw_status tw_jpeg_part(tw_client *client) {
+static inline uint32_t least(uint32_t a, size_t b) {
+    return a < b ? a : (uint32_t)b;
+}
+
+/* Into a framebuffer goes all at once; into a strip as many rows of MCUs as it has room for, or some MCUs of a row, or
+ * some lines of one MCU. */
+tw_status tw_jpeg_draw(tw_client *client) {
     tw_jpeg_decoder *d = client->decoder;
     tw_tile *tile = &client->tile;
-    const uint32_t x = d->x, y = tile->row, line = d->line;
-    const uint32_t columns = tw_jpeg_columns(d) << client->doubled, whole = tw_jpeg_lines(d)
+    const uint32_t columns = tw_jpeg_columns(d) << client->doubled, lines = tw_jpeg_lines(d)
                                                                             << client->doubled;
-    const uint32_t rest = tile->rect.width - x, below = tile->rect.height - y;
-    const uint32_t height = below < whole ? below : whole;
-    const size_t room = client->surface_size / client->stored, fitting = room / height / columns * columns;
-    uint32_t width = rest < columns ? rest : columns, lines = height;
-    if (line == 0 && fitting != 0) {
-        width = rest < fitting ? rest : (uint32_t)fitting;
-        if (!draw_mcus(client, width, height, client->surface, (size_t)width * client->stored)) {
-            return TW_CODE_BAD_PAYLOAD;
+    const uint32_t left = tile->rect.x + d->x, top = tile->rect.y + tile->row + d->line;
+    uint32_t width = tile->rect.width - d->x, height = tile->rect.height - tile->row, count = height;
+    uint8_t *out = client->surface;
+    size_t stride = client->stride;
+    if (client->strips) {
+        const size_t room = client->surface_size / client->stored;
+        if (d->x != 0 || room / width < least(height, lines)) {
+            height = least(height, lines);
+            count = (uint32_t)(room / height / columns);
+            width = least(width, count > 1 ? count * columns : columns);
+        } else if (room / width < height) {
+            height = (uint32_t)(room / width) / lines * lines;
         }
+        count = least(height - d->line, room / width);
+        stride = (size_t)width * client->stored;
     } else {
-        lines = height - line < room / width ? height - line : (uint32_t)(room / width);
-        if (line == 0 && !tw_jpeg_next(client->decoder, &client->tile.at, client->tile.end)) {
-            return TW_CODE_BAD_PAYLOAD;
-        }
-        draw_lines(client, line, lines, width, client->surface, (size_t)width * client->stored);
+        out = tw_pixel_at(client, left, top);
     }
-    d->line = (uint8_t)(line + lines);
-    if (d->line == height) {
+    d->source.at = tile->at;
+    d->source.end = tile->end;
+    for (uint32_t y = 0; y < count; y += lines) {
+        for (uint32_t x = 0; x < width; x += columns) {
+            if (d->line == 0 && !tw_jpeg_next(d)) {
+                return TW_CODE_BAD_PAYLOAD;
+            }
+            draw_lines(client, least(count - y, lines), least(width - x, columns),
+                out + y * stride + (size_t)x * client->stored, stride);
+        }
+    }
+    tile->at = d->source.at;
+    if (d->line + count < height) {
+        d->line = (uint8_t)(d->line + count);
+    } else {
         d->line = 0;
         d->x += width;
-        if (d->x == tile->rect.width) {
-            d->x = 0;
-            tile->row += height;
+    }
+    if (d->x == tile->rect.width) {
+        d->x = 0;
+        tile->row += height;
+        if (tile->row == tile->rect.height && !tw_jpeg_end(d)) {
+            return TW_CODE_BAD_PAYLOAD;
         }
     }
-    TW_TRY(check_end(client, d->x == 0 && d->line == 0 ? tile->row : 0));
-    tw_show(client, tile->rect.x + x, tile->rect.y + y + line, width, lines, client->surface);
+    tw_show(client, left, top, width, count, out);
     return TW_OK;
 }
 
