@@ -12,6 +12,7 @@ from tilewire.protocol.codec_start import START
 from tilewire.protocol.errors import Code, NoticeCode
 from tilewire.protocol.panels import PANELS
 from tilewire.protocol.reference_codec import CONTEXTS, FAMILIES, MODEL_KIB, Family, Sizes
+from tilewire.protocol.reference_jpeg import CHROMA_QUANTISATION, HUFFMAN, LUMA_QUANTISATION, ZIGZAG, codes
 from tilewire.protocol.states import TRANSITIONS, State, Step
 from tilewire.protocol.wire import MESSAGES, FieldList, FieldSpec, Message, Record, Sender
 
@@ -112,6 +113,88 @@ def c_codec_start() -> str:
         values = START[family.begin : family.begin + family.size]
         lines += [f"    /* {family.name} */", *(f"    {row}" for row in _hex_rows(values, "0x{:04X},", 12))]
     lines += ["};", "/* clang-format on */", "", "#endif", ""]
+    return "\n".join(lines)
+
+
+JPEG_SHORT_BITS: Final = 10
+"""Bits of the segment that `tw_jpeg_short` is looked up with: beyond them lies one code of a hundred."""
+
+
+def jpeg_short(name: str) -> Iterator[int]:
+    """What the next JPEG_SHORT_BITS bits begin with, for all of them: entries as tw_jpeg.h explains them."""
+    known = codes(name)
+    for bits in range(1 << JPEG_SHORT_BITS):
+        lengths = range(1, JPEG_SHORT_BITS + 1)
+        length = next((n for n in lengths if (n, bits >> JPEG_SHORT_BITS - n) in known), 0)
+        zeros, size = divmod(known[length, bits >> JPEG_SHORT_BITS - length], 16) if length else (0, 0)
+        left = JPEG_SHORT_BITS - length - size
+        if size == 0 or left < 0:
+            yield size << 9 | zeros << 4 | length
+            continue
+        value = bits >> left & (1 << size) - 1
+        value -= 0 if value >> size - 1 else (1 << size) - 1
+        yield value << 9 | 1 << 8 | zeros << 4 | length + size
+
+
+def jpeg_long(name: str) -> tuple[int, int]:
+    """The least code of JPEG_SHORT_BITS + 1 bits, whether or not there is one, and how many codes are shorter."""
+    code = index = 0
+    for count in bytes.fromhex(HUFFMAN[name])[:JPEG_SHORT_BITS]:
+        index += count
+        code = code + count << 1
+    return code, index
+
+
+def _c_rows(values: Iterable[object], per_row: int, indent: int) -> list[str]:
+    texts = [f"{value}," for value in values]
+    return [" " * indent + " ".join(texts[at : at + per_row]) for at in range(0, len(texts), per_row)]
+
+
+def _c_pair(name: str, size: str, pair: Iterable[Iterable[object]], per_row: int) -> list[str]:
+    """The definition of a constant with an entry for Y and one for Cb and Cr."""
+    lines = [f"const {name}[2]{size} = {{"]
+    for values in pair:
+        lines += ["    {", *_c_rows(values, per_row, 8), "    },"]
+    return [*lines, "};"]
+
+
+def c_jpeg_tables() -> str:
+    """`tw_jpeg_tables.c`: what SPEC.md 8.9 fixes of JPEG, and the Huffman codes as the decoder wants them."""
+    luma, chroma = "AC of Y", "AC of Cb and Cr"
+    steps = ((table[place] for place in ZIGZAG) for table in (LUMA_QUANTISATION, CHROMA_QUANTISATION))
+    listed = (bytes.fromhex(HUFFMAN[name]) for name in (luma, chroma))
+    lines = [
+        f"/* {NOTE} */",
+        '#include "tw_jpeg.h"',
+        "",
+        "#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK",
+        "",
+        "/* clang-format off */",
+        "",
+        "/* T.81 Annex K.1 in zigzag order. */",
+        *_c_pair("uint8_t tw_jpeg_quantisers", "[64]", steps, 16),
+        "",
+        "/* T.81 Annex K.3: how many codes have 1 to 16 bits, then their values. */",
+        *_c_pair("uint8_t tw_jpeg_ac", "[16 + 162]", ((f"0x{byte:02X}" for byte in data) for data in listed), 16),
+        "",
+        "#endif",
+        "",
+        "#if TW_WITH_JPEG",
+        "",
+        "/* Where coefficients come in the zigzag order; the last 15 are what a run beyond the last may name. */",
+        "const uint8_t tw_jpeg_zigzag[64 + 15] = {",
+        *_c_rows((*ZIGZAG, *((63,) * 15)), 16, 4),
+        "};",
+        "",
+        "/* What the next bits are the code of, by those bits. */",
+        *_c_pair("int16_t tw_jpeg_short", "[TW_JPEG_SHORT_CODES]", map(jpeg_short, (luma, chroma)), 16),
+        "",
+        "/* The least code that is longer, and how many are not. */",
+        *_c_pair("tw_jpeg_longer tw_jpeg_long", "", map(jpeg_long, (luma, chroma)), 2),
+        "",
+        "#endif",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -103,6 +103,15 @@ class Drawn:
 Event = Message | Presented | Drawn
 
 
+class Jpeg(Enum):
+    """Who decodes JPEG for a device."""
+
+    CORE = "core"
+    """The C client itself."""
+    HOOK = "hook"
+    """libjpeg-turbo, which the C client hands whole files to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What was received so far."""
@@ -173,8 +182,8 @@ class ClientConfig:
     cache_slots: int = 0
     """Slots of the tile cache; 0: none."""
     cache_slot_bytes: int = 0
-    jpeg: bool = False
-    """True: JPEG is offered, and decoded by libjpeg-turbo."""
+    jpeg: Jpeg | None = None
+    """Who decodes JPEG; None: it is not offered."""
     jpeg_subsamplings: int = 0
     """Bits of Subsampling; 0: all."""
     resume: Resume | None = None
@@ -219,7 +228,7 @@ class ClientConfig:
                 model_kib=panel.model_kib if codec else 0,
                 cache_slots=panel.cache_slots if cached else 0,
                 cache_slot_bytes=panel.cache_slot_bytes if cached else 0,
-                jpeg=jpeg,
+                jpeg=Jpeg.CORE if jpeg else None,
                 cursor=cursor,
                 cursor_side=panel.cursor_side if cursor == CursorMode.LOCAL else 0,
             ),
@@ -326,10 +335,13 @@ class Client:
             self._cache = cache if cache and len(cache) == size else ffi.new("uint8_t[]", size)
             c.cache, c.cache_size = self._cache, len(self._cache)
             c.cache_slots, c.cache_slot_bytes = config.cache_slots, config.cache_slot_bytes
-        if config.jpeg:
+        c.jpeg_subsamplings = config.jpeg_subsamplings
+        if config.jpeg is Jpeg.CORE:
+            self._jpeg_memory = ffi.new("uint8_t[]", lib.tilewire_jpeg_memory_size())
+            c.jpeg_memory, c.jpeg_memory_size = self._jpeg_memory, len(self._jpeg_memory)
+        elif config.jpeg is Jpeg.HOOK:
             self._stream = ffi.new("uint8_t[]", lib.tilewire_jpeg_size(config.max_message))
             c.jpeg, c.jpeg_stream, c.jpeg_stream_size = lib.on_jpeg, self._stream, len(self._stream)
-            c.jpeg_subsamplings = config.jpeg_subsamplings
         if config.resume is not None:
             r = config.resume
             words = (1, r.token, r.update, r.width, r.height, r.cache_slots, r.cache_slot_bytes, *r.cursor)

@@ -24,6 +24,7 @@ def outputs() -> dict[Path, str]:
     texts: dict[Path, Callable[[], str]] = {
         ROOT / "clients/threadx/include/tilewire/tw_wire.h": generate.c_header,
         ROOT / "clients/threadx/src/tw_codec_start.c": generate.c_codec_start,
+        ROOT / "clients/threadx/src/tw_jpeg_tables.c": generate.c_jpeg_tables,
         ROOT / "clients/micropython/tilewire/wire.py": generate.micropython_module,
         ROOT / "server/viewer/wire.js": generate.javascript_module,
         spec: lambda: generate.fill_sections(spec.read_text()),

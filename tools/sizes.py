@@ -22,7 +22,19 @@ OUTPUT: Final = ROOT / "build/sizes.json"
 CPU: Final = "cortex-m4"
 PREFIX: Final = "arm-none-eabi-"
 FLAGS: Final = ("-std=c99", "-Os", f"-mcpu={CPU}", "-mthumb", "-ffreestanding", "-ffunction-sections")
-LEAST: Final = ("XRGB8888", "8BIT", "COPY", "HMAC", "CLIPBOARD", "TEXTS", "STATISTICS", "CODEC", "JPEG_HOOK", "CURSOR")
+LEAST: Final = (
+    "XRGB8888",
+    "8BIT",
+    "COPY",
+    "HMAC",
+    "CLIPBOARD",
+    "TEXTS",
+    "STATISTICS",
+    "CODEC",
+    "JPEG",
+    "JPEG_HOOK",
+    "CURSOR",
+)
 
 
 @dataclass(frozen=True, slots=True)

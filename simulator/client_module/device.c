@@ -39,6 +39,10 @@ size_t tilewire_jpeg_size(size_t receive_size) {
     return TW_JPEG_SIZE(receive_size);
 }
 
+size_t tilewire_jpeg_memory_size(void) {
+    return TW_JPEG_MEMORY_SIZE;
+}
+
 size_t tilewire_cursor_size(unsigned max_side, unsigned stored) {
     return TW_CURSOR_SIZE(max_side, stored);
 }

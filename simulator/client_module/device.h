@@ -22,9 +22,10 @@ tw_drawn tilewire_device_draw(
     void *user, unsigned x, unsigned y, unsigned width, unsigned height, const void *pixels);
 uint32_t tilewire_device_now_us(void *user);
 
-/* TW_CACHE_SIZE, TW_JPEG_SIZE and TW_CURSOR_SIZE. */
+/* TW_CACHE_SIZE, TW_JPEG_SIZE, TW_JPEG_MEMORY_SIZE and TW_CURSOR_SIZE. */
 size_t tilewire_cache_size(unsigned slots, uint32_t slot_bytes);
 size_t tilewire_jpeg_size(size_t receive_size);
+size_t tilewire_jpeg_memory_size(void);
 size_t tilewire_cursor_size(unsigned max_side, unsigned stored);
 
 #endif

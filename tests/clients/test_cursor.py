@@ -14,12 +14,12 @@ from tilewire.protocol.wire import Message
 from tilewire.simulator import client as c
 
 from tests.clients.cursors import NO_SHAPE, SIDE, SLOT_BYTES, SLOTS, Rig, Shape, arrow, at, blended
+from tests.clients.jpegs import jpeg_file, message, photograph
 from tests.clients.pictures import pack_stored
 from tests.clients.strategies import rects
 from tests.clients.support import ALL, Server, config, pack, palette
 from tests.clients.test_agreement import compare, handshake
 from tests.clients.test_build import run_sanitized
-from tests.clients.test_jpeg import jpeg_file, message, photograph
 
 FORMATS = list(PixelFormat)
 WHOLE = Rect(0, 0, 40, 24)
@@ -320,8 +320,8 @@ def test_jpeg_under_it() -> None:
     file = jpeg_file(photograph(21, 12), 75, 2)
     tile = message(Rect(12, 5, 21, 12), 75, 2, file)
     clients = [
-        c.Client(config(jpeg=True, max_message=16384)),
-        c.Client(config(jpeg=True, max_message=16384, cursor=CursorMode.LOCAL, cursor_side=SIDE)),
+        c.Client(config(jpeg=c.Jpeg.CORE, max_message=16384)),
+        c.Client(config(jpeg=c.Jpeg.CORE, max_message=16384, cursor=CursorMode.LOCAL, cursor_side=SIDE)),
     ]
     for client in clients:
         client.feed(Server().accept(client))

@@ -15,12 +15,13 @@ from tilewire.server.codec import TileCodec, Variant
 
 from tests import vectors
 from tests.clients.cursors import arrow, at
+from tests.clients.jpegs import jpeg_file, message, noise, photograph, segment_of
 from tests.clients.pictures import KINDS, picture, surface
 from tests.clients.test_build import INCLUDES, SOURCES, THREADX, compiler, run
-from tests.clients.test_jpeg import jpeg_file, message, photograph
 
 FEED = Path(__file__).with_name("fuzz_feed.c")
 CODEC = Path(__file__).with_name("fuzz_codec.c")
+JPEG = Path(__file__).with_name("fuzz_jpeg.c")
 REGRESSIONS = Path(__file__).with_name("regressions")
 FLAGS = ["-std=c99", "-g", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
 SANITIZERS = "address,undefined"
@@ -109,6 +110,19 @@ def codec_seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
+def jpeg_seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Every format, sampling and scale, in framebuffers and strips of all sizes."""
+    inputs = []
+    for number in range(64):
+        sampling, doubled, strip = number % 4, number >> 2 & 1, number % 8
+        width, height = 1 + number * 7 % 67, 1 + number * 11 % 67
+        picture = (photograph if number % 3 else noise)((width + doubled) >> doubled, (height + doubled) >> doubled)
+        head = bytes((number >> 2, sampling | doubled << 4 | strip << 5, width - 1, height - 1, 5 * (number % 20)))
+        inputs.append(head + segment_of(jpeg_file(picture, 5 * (number % 20) + 1, sampling)))
+    return written(tmp_path_factory.mktemp("jpeg"), inputs)
+
+
+@pytest.fixture(scope="module")
 def fuzz_feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(FEED, tmp_path_factory.mktemp("fuzz") / "fuzz_feed", f"-fsanitize={SANITIZERS}")
 
@@ -116,6 +130,11 @@ def fuzz_feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fuzz_codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(CODEC, tmp_path_factory.mktemp("fuzz") / "fuzz_codec", f"-fsanitize={SANITIZERS}")
+
+
+@pytest.fixture(scope="module")
+def fuzz_jpeg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(JPEG, tmp_path_factory.mktemp("fuzz") / "fuzz_jpeg", f"-fsanitize={SANITIZERS}")
 
 
 def test_seeds_and_their_damages(fuzz_feed: Path, feed_seeds: list[Path]) -> None:
@@ -126,20 +145,35 @@ def test_payloads_and_their_damages(fuzz_codec: Path, codec_seeds: list[Path]) -
     run(fuzz_codec, 40, *codec_seeds)
 
 
-def test_regressions(fuzz_feed: Path, fuzz_codec: Path) -> None:
+def test_segments_and_their_damages(fuzz_jpeg: Path, jpeg_seeds: list[Path]) -> None:
+    run(fuzz_jpeg, 60, *jpeg_seeds)
+
+
+def test_words_of_32_bits_draw_the_same(tmp_path: Path, jpeg_seeds: list[Path], fuzz_jpeg: Path) -> None:
+    narrow = build(JPEG, tmp_path / "fuzz_jpeg", "-DTW_JPEG_WORD=uint32_t", f"-fsanitize={SANITIZERS}")
+    drawn = run(fuzz_jpeg, 4, *jpeg_seeds)
+    assert len(drawn.split()) >= len(jpeg_seeds)
+    assert run(narrow, 4, *jpeg_seeds) == drawn
+
+
+def test_regressions(fuzz_feed: Path, fuzz_codec: Path, fuzz_jpeg: Path) -> None:
     """A regression belongs to the target that its name begins with, to fuzz_feed where it names none."""
     found = sorted(path for path in REGRESSIONS.glob("*") if path.suffix != ".md")
     assert found
-    codec = [path for path in found if path.name.startswith("codec-")]
-    run(fuzz_feed, 0, *(path for path in found if path not in codec))
-    if codec:
-        run(fuzz_codec, 0, *codec)
+    others = {"codec": fuzz_codec, "jpeg": fuzz_jpeg}
+    for path in found:
+        run(others.get(path.name.partition("-")[0], fuzz_feed), 0, path)
 
 
 def test_one_input_from_stdin(
-    fuzz_feed: Path, feed_seeds: list[Path], fuzz_codec: Path, codec_seeds: list[Path]
+    fuzz_feed: Path,
+    feed_seeds: list[Path],
+    fuzz_codec: Path,
+    codec_seeds: list[Path],
+    fuzz_jpeg: Path,
+    jpeg_seeds: list[Path],
 ) -> None:
-    for target, seeds in ((fuzz_feed, feed_seeds), (fuzz_codec, codec_seeds)):
+    for target, seeds in ((fuzz_feed, feed_seeds), (fuzz_codec, codec_seeds), (fuzz_jpeg, jpeg_seeds)):
         with seeds[0].open("rb") as seed:
             subprocess.run([target], stdin=seed, check=True)
 
@@ -165,3 +199,7 @@ def test_the_libfuzzer_target_of_the_client(tmp_path: Path, feed_seeds: list[Pat
 
 def test_the_libfuzzer_target_of_the_codec(tmp_path: Path, codec_seeds: list[Path]) -> None:
     libfuzzer(CODEC, tmp_path, codec_seeds)
+
+
+def test_the_libfuzzer_target_of_jpeg(tmp_path: Path, jpeg_seeds: list[Path]) -> None:
+    libfuzzer(JPEG, tmp_path, jpeg_seeds)

@@ -10,6 +10,14 @@
 /* The block has room to align it. */
 #define ALIGNMENT 8U
 typedef char tw_client_size_is_large_enough[sizeof(tw_client) + ALIGNMENT <= TW_CLIENT_SIZE(0, 0) ? 1 : -1];
+#if TW_WITH_JPEG
+typedef char
+    tw_jpeg_size_is_large_enough[sizeof(tw_jpeg_decoder) + ALIGNMENT <= TW_JPEG_MEMORY_SIZE ? 1 : -1];
+#endif
+
+static size_t gap_before(const void *memory) {
+    return (ALIGNMENT - (uintptr_t)memory % ALIGNMENT) % ALIGNMENT;
+}
 
 static const tw_callbacks no_callbacks = {
     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
@@ -107,22 +115,37 @@ static tw_status set_up_codec(tw_client *client, const tw_client_config *config,
 static tw_status set_up_jpeg(tw_client *client, const tw_client_config *config) {
     const unsigned all =
         TW_SUBSAMPLING_S444 | TW_SUBSAMPLING_S422 | TW_SUBSAMPLING_S420 | TW_SUBSAMPLING_GREY;
-    if (config->jpeg == NULL) {
+    if (config->jpeg == NULL && config->jpeg_memory == NULL) {
         return TW_OK;
     }
-    if (config->jpeg_stream == NULL || (config->jpeg_subsamplings & ~all) != 0) {
+    if ((config->jpeg_subsamplings & ~all) != 0) {
         return TW_CODE_ARGUMENT;
     }
-    if (config->jpeg_stream_size < TW_JPEG_SIZE(config->receive_size)) {
+    client->jpeg_subsamplings = (uint8_t)(config->jpeg_subsamplings != 0 ? config->jpeg_subsamplings : all);
+    if (config->jpeg != NULL) {
+#if TW_WITH_JPEG_HOOK
+        if (config->jpeg_stream == NULL) {
+            return TW_CODE_ARGUMENT;
+        }
+        if (config->jpeg_stream_size < TW_JPEG_SIZE(config->receive_size)) {
+            return TW_CODE_MEMORY;
+        }
+        client->jpeg = config->jpeg;
+        client->jpeg_stream = (uint8_t *)config->jpeg_stream;
+        return TW_OK;
+#else
+        return TW_CODE_UNSUPPORTED;
+#endif
+    }
+#if TW_WITH_JPEG
+    if (config->jpeg_memory_size < TW_JPEG_MEMORY_SIZE) {
         return TW_CODE_MEMORY;
     }
-#if TW_WITH_JPEG_HOOK
-    client->jpeg = config->jpeg;
-    client->jpeg_stream = (uint8_t *)config->jpeg_stream;
-    client->jpeg_subsamplings = (uint8_t)(config->jpeg_subsamplings != 0 ? config->jpeg_subsamplings : all);
+    client->decoder =
+        (tw_jpeg_decoder *)(void *)((uint8_t *)config->jpeg_memory + gap_before(config->jpeg_memory));
+    client->decoder->quality = 0;
     return TW_OK;
 #else
-    (void)client;
     return TW_CODE_UNSUPPORTED;
 #endif
 }
@@ -166,7 +189,7 @@ static tw_status set_up(tw_client *client, const tw_client_config *config, void 
 }
 
 tw_status tw_client_init(tw_client **client, const tw_client_config *config, void *memory, size_t size) {
-    const size_t gap = (ALIGNMENT - (uintptr_t)memory % ALIGNMENT) % ALIGNMENT;
+    const size_t gap = gap_before(memory);
     tw_client *made;
     *client = NULL;
     if (memory == NULL || config == NULL) {

@@ -130,7 +130,7 @@ static tw_status decode_rows(tw_client *client, uint8_t *out, size_t stride, uin
     case TW_MSG_CODEC: return codec_rows(client, out, stride, rows);
 #endif
 #if TW_WITH_JPEG_HOOK
-    case TW_MSG_JPEG: tw_jpeg_rows(client, out, stride, rows); return TW_OK;
+    case TW_MSG_JPEG: tw_jpeg_hook_rows(client, out, stride, rows); return TW_OK;
 #endif
     default: return tw_palette_rows(client, out, stride, rows);
     }
@@ -144,6 +144,12 @@ tw_status tw_draw_tile(tw_client *client) {
         uint32_t rows = rect->height - tile->row;
         uint8_t *out = client->surface;
         size_t stride = client->stride;
+#if TW_WITH_JPEG
+        if (tile->type == TW_MSG_JPEG && client->decoder != NULL) {
+            TW_TRY(tw_jpeg_draw(client));
+            continue;
+        }
+#endif
         if (client->strips) {
             stride = (size_t)rect->width * client->stored;
             if (client->surface_size / stride < rows) {
@@ -320,19 +326,24 @@ static tw_status take_jpeg(tw_client *client, tw_reader *reader) {
         tw_refuse(reader, TW_CODE_BAD_VALUE);
     }
     TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-#if TW_WITH_JPEG_HOOK
-    if (client->jpeg == NULL || (client->jpeg_subsamplings >> (sampling & 15) & 1) == 0) {
+    if ((client->jpeg_subsamplings >> (sampling & 15) & 1) == 0) {
         return TW_CODE_NOT_OFFERED;
     }
     TW_TRY(tw_check_limits(client, &rect));
     set_tile(client, TW_MSG_JPEG, &rect, reader);
-    TW_TRY(tw_jpeg_start(client, quality, sampling));
-    return start_tile(client);
-#else
-    (void)rect;
-    (void)quality;
-    return TW_CODE_NOT_OFFERED;
+    client->doubled = (uint8_t)(sampling >> 4);
+#if TW_WITH_JPEG
+    if (client->decoder != NULL) {
+        tw_jpeg_start(client, quality, sampling & 15);
+        return start_tile(client);
+    }
 #endif
+#if TW_WITH_JPEG_HOOK
+    TW_TRY(tw_jpeg_hook_start(client, quality, sampling & 15));
+#else
+    (void)quality;
+#endif
+    return start_tile(client);
 }
 
 /* Never offered: what is well-formed is refused for that, the rest for what is wrong with it. */

@@ -90,12 +90,10 @@ tw_status tw_greet(tw_client *client, const tw_client_config *config) {
         put_pair_field(client, TW_HELLO_CACHE, client->cache_slots, client->cache_slot_bytes, 4);
     }
 #endif
-#if TW_WITH_JPEG_HOOK
-    if (client->jpeg != NULL) { /* doubling is done here, whatever the decoder can do */
+    if (client->jpeg_subsamplings != 0) { /* doubling is done here, whatever decoder there is */
         put_number_field(
             client, TW_HELLO_JPEG, client->jpeg_subsamplings | (TW_SCALE_ONE | TW_SCALE_TWO) << 8, 2);
     }
-#endif
     put_number_field(client, TW_HELLO_DEFLATE_BITS, 0, 1);
     if (config->cursor != TW_CURSOR_NONE) {
         /* Only a local one has a shape here. */

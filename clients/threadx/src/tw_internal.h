@@ -6,6 +6,7 @@
 
 #include "tilewire/tilewire.h"
 #include "tw_codec.h"
+#include "tw_jpeg.h"
 #include "tw_reader.h"
 #include "tw_sha256.h"
 
@@ -120,10 +121,8 @@ struct tw_client {
     uint8_t model_kib;
     uint8_t coded, epoch; /* 1: the model was reset before; the number of resets, modulo 128 */
 #endif
-#if TW_WITH_JPEG_HOOK
-    uint8_t jpeg_subsamplings;
-    uint8_t doubled; /* 1: a pixel of the picture is four of the panel's */
-#endif
+    uint8_t jpeg_subsamplings; /* 0: JPEG is not offered */
+    uint8_t doubled;           /* of the JPEG under way; 1: a pixel of the picture is four of the panel's */
     uint32_t decode_us, decode_since;
     tw_tile tile;
 #if TW_WITH_CURSOR
@@ -138,6 +137,9 @@ struct tw_client {
 #if TW_WITH_CACHE
     uint8_t *cache; /* NULL: not offered. Width and height of each slot, then their pixels */
     uint32_t cache_slots, cache_slot_bytes;
+#endif
+#if TW_WITH_JPEG
+    tw_jpeg_decoder *decoder; /* NULL: not offered, or done by the hook */
 #endif
 #if TW_WITH_JPEG_HOOK
     tw_status (*jpeg)(void *user, const tw_jpeg *jpeg, tw_picture *picture); /* NULL: not offered */
@@ -254,12 +256,28 @@ void tw_cursor_keep(tw_client *client, tw_resume *resume);
 void tw_cursor_resume(tw_client *client, bool resumed);
 #endif
 
-#if TW_WITH_JPEG_HOOK
-/* tw_jpeg.c */
-/* Has the picture decoded for the tile under way. */
-tw_status tw_jpeg_start(tw_client *client, uint32_t quality, uint32_t sampling);
-void tw_jpeg_rows(const tw_client *client, uint8_t *out, size_t stride, uint32_t rows);
+#if TW_WITH_JPEG
+/* tw_jpeg_draw.c */
+void tw_jpeg_start(tw_client *client, uint32_t quality, uint32_t sampling);
+/* Decodes and hands out the tile under way: all of it, or the next piece that fits into the strip. */
+tw_status tw_jpeg_draw(tw_client *client);
 #endif
+
+#if TW_WITH_JPEG_HOOK
+/* tw_jpeg_hook.c */
+/* Has the picture decoded for the tile under way. */
+tw_status tw_jpeg_hook_start(tw_client *client, uint32_t quality, uint32_t sampling);
+void tw_jpeg_hook_rows(const tw_client *client, uint8_t *out, size_t stride, uint32_t rows);
+#endif
+
+static inline bool tw_is_little_endian(void) { /* compilers know the answer */
+    union {
+        uint16_t whole;
+        uint8_t first;
+    } one;
+    one.whole = 1;
+    return one.first == 1;
+}
 
 /* tw_pixels.c: packed, as on the wire, to stored, as the panel wants them */
 /* Bytes of a packed pixel; 0: the format is left out in tw_config.h. */

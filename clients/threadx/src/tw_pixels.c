@@ -42,17 +42,10 @@ void tw_store_pixels(const tw_client *client, uint8_t *out, const uint8_t *packe
     memcpy(out, packed, (size_t)count * client->stored);
 }
 
-static bool is_little_endian(void) { /* compilers know the answer */
-    const uint32_t one = 1;
-    uint8_t first;
-    memcpy(&first, &one, 1);
-    return first == 1;
-}
-
 void tw_store_values(const tw_client *client, uint8_t *out, const uint32_t *values, uint32_t count) {
 #if TW_WITH_XRGB8888
     if (client->stored == 4) {
-        if (is_little_endian()) {
+        if (tw_is_little_endian()) {
             memcpy(out, values, (size_t)count * 4);
             return;
         }
@@ -68,7 +61,7 @@ void tw_store_values(const tw_client *client, uint8_t *out, const uint32_t *valu
 #if TW_WITH_RGB565
     if (client->stored == 2) {
         uint16_t *halves = (uint16_t *)(void *)out;
-        if (client->big_endian == is_little_endian()) {
+        if (client->big_endian == tw_is_little_endian()) {
             for (; count != 0; count--, values++) {
                 *halves++ = (uint16_t)(*values >> 8 | *values << 8);
             }

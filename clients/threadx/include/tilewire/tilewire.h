@@ -142,8 +142,8 @@ typedef struct tw_resume {
 } tw_resume;
 
 /* How a client is set up. Set everything to zero first: zero is a sensible value for what is not named here.
- * What `callbacks`, `framebuffer`, `strip`, `receive`, `cursor_memory`, `cache` and `jpeg_stream` point to must live as
- * long as the client; the rest is copied. */
+ * What `callbacks`, `framebuffer`, `strip`, `receive`, `cursor_memory`, `cache`, `jpeg_memory` and `jpeg_stream` point
+ * to must live as long as the client; the rest is copied. */
 typedef struct tw_client_config {
     const char *device_id; /* the name under which the server knows the device: 1 to 64 bytes of UTF-8 */
     uint64_t boot_id;      /* random, drawn once at each start of the device */
@@ -209,12 +209,16 @@ typedef struct tw_client_config {
     unsigned cache_slots;      /* 1 to TW_MAX_CACHE_SLOTS */
     uint32_t cache_slot_bytes; /* of stored pixels in one slot */
 
-    /* Decodes a JPEG, TW_OK, or says why not: TW_CODE_BAD_PAYLOAD where the file is wrong. The picture stays as it is
+    /* JPEG, decoded here in this memory of any alignment; NULL: not here. */
+    void *jpeg_memory;
+    size_t jpeg_memory_size;    /* TW_JPEG_MEMORY_SIZE or more */
+    unsigned jpeg_subsamplings; /* offered, TW_SUBSAMPLING_... together; 0: all */
+
+    /* Or by a function of yours, which is asked where both are given. Decodes a JPEG, TW_OK, or says why not: TW_CODE_BAD_PAYLOAD where the file is wrong. The picture stays as it is
      * until the next call; this client reads it meanwhile. NULL: no JPEG. The same rules as for callbacks. */
     tw_status (*jpeg)(void *user, const tw_jpeg *jpeg, tw_picture *picture);
-    unsigned jpeg_subsamplings; /* what it can decode, TW_SUBSAMPLING_... together; 0: all */
-    void *jpeg_stream;          /* where the file is put together */
-    size_t jpeg_stream_size;    /* TW_JPEG_SIZE(receive_size) or more */
+    void *jpeg_stream;       /* where the file is put together */
+    size_t jpeg_stream_size; /* TW_JPEG_SIZE(receive_size) or more */
 } tw_client_config;
 
 /* Bytes of the block that one client lives in. `max_rect_width`: as in the configuration, or the panel's width where
@@ -232,6 +236,9 @@ typedef struct tw_client_config {
  * pixel in the framebuffer (1, 2, 4), or 0 for an overlay. */
 #define TW_CURSOR_SIZE(max_side, stored) \
     ((size_t)(max_side) * (size_t)(max_side) * ((stored) != 0 ? 8 + (size_t)(stored) : 4))
+
+/* Bytes in which JPEG is decoded, of any size. */
+#define TW_JPEG_MEMORY_SIZE 2048
 
 /* Bytes for a JPEG file of a message of up to this size. */
 #define TW_JPEG_SIZE(receive_size) ((size_t)(receive_size) + 640)

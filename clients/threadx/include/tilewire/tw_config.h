@@ -50,6 +50,11 @@
 #    define TW_WITH_CACHE TW_WITH_COPY
 #endif
 
+/* JPEG: 4.5 KiB of constants. */
+#ifndef TW_WITH_JPEG
+#    define TW_WITH_JPEG 1
+#endif
+
 /* JPEG, decoded by a function of yours: a hardware decoder, for example. */
 #ifndef TW_WITH_JPEG_HOOK
 #    define TW_WITH_JPEG_HOOK 1
@@ -58,11 +63,6 @@
 /* The local cursor: drawn here, into a framebuffer that can be read or by an overlay of yours. */
 #ifndef TW_WITH_CURSOR
 #    define TW_WITH_CURSOR 1
-#endif
-
-/* Declared on the wire and not done here yet: never offered, so a server that uses one is refused. */
-#ifndef TW_WITH_JPEG
-#    define TW_WITH_JPEG 0
 #endif
 
 /* ---- Sizes ------------------------------------------------------------------------------------------------ */
@@ -91,16 +91,13 @@
 #    error "tw_config.h: no pixel format is left"
 #endif
 #if (TW_WITH_RGB565 | TW_WITH_XRGB8888 | TW_WITH_8BIT | TW_WITH_COPY | TW_WITH_HMAC | TW_WITH_CLIPBOARD \
-     | TW_WITH_TEXTS | TW_WITH_STATISTICS | TW_WITH_CODEC | TW_WITH_CACHE | TW_WITH_JPEG_HOOK \
+     | TW_WITH_TEXTS | TW_WITH_STATISTICS | TW_WITH_CODEC | TW_WITH_CACHE | TW_WITH_JPEG | TW_WITH_JPEG_HOOK \
      | TW_WITH_CURSOR) \
     & ~1
 #    error "tw_config.h: a switch is 0 or 1"
 #endif
 #if TW_WITH_CACHE && !TW_WITH_COPY
 #    error "tw_config.h: TW_WITH_CACHE needs TW_WITH_COPY"
-#endif
-#if TW_WITH_JPEG
-#    error "tw_config.h: TW_WITH_JPEG is not implemented yet"
 #endif
 #if TW_SEND_SIZE < 1152 || TW_SEND_SIZE > 32768
 #    error "tw_config.h: TW_SEND_SIZE is from 1152 to 32768"
