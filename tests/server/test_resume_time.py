@@ -38,6 +38,7 @@ from tests.support import hello
 WIDTH, HEIGHT = 96, 64
 WITHIN_S: Final = 30.0
 FAST: Final = 1e9
+SLOW: Final = 1e5
 """Bytes in a second."""
 
 
@@ -125,6 +126,10 @@ class Line(FakeLink):
                 self.cut()
                 raise Gone("cut")
         await self._carry(data)
+
+    def is_in_an_update(self) -> bool:
+        """Whether bytes are on their way, or an update has begun and has not ended."""
+        return not self.clean or self.client.rules.begun > self.client.rules.ended
 
     async def _carry(self, data: bytes) -> None:
         await super().send(data)
@@ -241,7 +246,7 @@ async def test_a_device_that_comes_back_at_any_step_of_its_viewer(
         torn = 0
         for step in range(150):
             line = visit.line
-            line.bytes_per_s = chance.choice([FAST, 1e6, 1e5])
+            line.bytes_per_s = chance.choice([FAST, 1e6, SLOW])
             for _ in range(chance.randint(1, 3)):
                 here.display.paint()
             if way == "cut inside":
@@ -250,10 +255,16 @@ async def test_a_device_that_comes_back_at_any_step_of_its_viewer(
                     while not line.left:
                         here.display.paint()
                         await trio.sleep(0.001)
+            elif step % 5 == 0:
+                line.bytes_per_s = SLOW
+                with trio.fail_after(WITHIN_S):
+                    while not line.is_in_an_update():
+                        here.display.paint()
+                        await trio.sleep(0.001)
             else:
                 for _ in range(step % 50):
                     await trio.lowlevel.checkpoint()
-            torn += line.client.rules.begun > line.client.rules.ended or not line.clean
+            torn += line.is_in_an_update()
             again = visit.comes_back()
             if way == "cut":
                 line.cut()
@@ -263,8 +274,8 @@ async def test_a_device_that_comes_back_at_any_step_of_its_viewer(
             if step % 3:
                 await here.until_exact(visit)
         await here.until_exact(visit)
-        # Not all of them were at rest.
-        assert torn > 5
+        # Not all of them were at rest, however fast the machine is.
+        assert torn >= 30
 
 
 class Gate:
