@@ -43,7 +43,7 @@ typedef struct player {
     tw_client *client;
     tw_client_config config;
     uint8_t *block, *pixels, *receive, *cache, *cursor, *jpeg; /* as given to the client */
-    size_t block_size, pixels_size, cache_size, cursor_size, jpeg_size;
+    size_t block_size, pixels_size, cache_size, cursor_size, jpeg_size, picture_size;
     uint8_t *picture; /* of a strip device: what the panel shows */
     unsigned width, height, stored, odd;
     uint32_t events, sent; /* hashes: of all that was reported, and of all that was sent */
@@ -302,8 +302,9 @@ static void set_up(player *made, const session *from, unsigned odd) {
     if (from->strip_rows != 0) {
         config->strip = made->pixels;
         config->strip_size = made->pixels_size;
-        made->picture = memory_of((size_t)from->width * from->height * made->stored);
-        memset(made->picture, 0, (size_t)from->width * from->height * made->stored);
+        made->picture_size = (size_t)from->width * from->height * made->stored;
+        made->picture = memory_of(made->picture_size);
+        memset(made->picture, 0, made->picture_size);
     } else {
         config->framebuffer = made->pixels;
         config->framebuffer_size = made->pixels_size;
@@ -359,34 +360,6 @@ static void flush(player *seen) {
     tw_client_sent(seen->client, length);
 }
 
-/* CRC-32 (IEEE 802.3) of the panel's memory as it is without the cursor: no machine stores pixels another way. */
-static uint32_t picture_crc(const player *seen) {
-    const uint8_t *from = seen->picture != NULL ? seen->picture : seen->pixels, *under = NULL;
-    unsigned at_x = 0, at_y = 0, width = 0, height = 0;
-    uint32_t table[256], crc = 0xFFFFFFFFU;
-    for (uint32_t i = 0; i < 256; i++) {
-        table[i] = i;
-        for (unsigned bit = 0; bit < 8; bit++) {
-            table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xEDB88320U : 0);
-        }
-    }
-#if TW_WITH_CURSOR
-    under = (const uint8_t *)tw_client_under(seen->client, &at_x, &at_y, &width, &height);
-#endif
-    for (unsigned y = 0; y < seen->height; y++) {
-        for (unsigned x = 0; x < seen->width; x++, from += seen->stored) {
-            const uint8_t *pixel = from;
-            if (under != NULL && x - at_x < width && y - at_y < height) {
-                pixel = under + ((size_t)(y - at_y) * width + x - at_x) * seen->stored;
-            }
-            for (unsigned i = 0; i < seen->stored; i++) {
-                crc = table[(crc ^ pixel[i]) & 0xFF] ^ crc >> 8;
-            }
-        }
-    }
-    return ~crc;
-}
-
 /* What the device did, as tools/record_session.py kept it. */
 static tw_status act(tw_client *client, const record *what) {
     const uint8_t *data = what->data;
@@ -436,15 +409,6 @@ static tw_status come_back(player *seen, const uint8_t *nonce) {
     seen->config.width = seen->width;
     seen->config.height = seen->height;
     return greet(seen, nonce);
-}
-
-/* HELLO has to be the recorded one to the byte: the proof of a device with a key rests on it. A later one holds the
- * token, which makes it as long as a first one and a bit more. */
-static void check_hello(player *seen, const record *hello) {
-    size_t length;
-    const uint8_t *data = tw_client_output(seen->client, &length);
-    CHECK(length == hello->length && memcmp(data, hello->data, length) == 0);
-    flush(seen);
 }
 
 #endif

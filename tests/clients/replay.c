@@ -65,6 +65,43 @@ static void count(const player *seen, counts *sum) {
 #endif
 }
 
+/* CRC-32 (IEEE 802.3) of the panel's memory as it is without the cursor: no machine stores pixels another way. */
+static uint32_t picture_crc(const player *seen) {
+    const uint8_t *from = seen->picture != NULL ? seen->picture : seen->pixels, *under = NULL;
+    unsigned at_x = 0, at_y = 0, width = 0, height = 0;
+    uint32_t table[256], crc = 0xFFFFFFFFU;
+    for (uint32_t i = 0; i < 256; i++) {
+        table[i] = i;
+        for (unsigned bit = 0; bit < 8; bit++) {
+            table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xEDB88320U : 0);
+        }
+    }
+#if TW_WITH_CURSOR
+    under = (const uint8_t *)tw_client_under(seen->client, &at_x, &at_y, &width, &height);
+#endif
+    for (unsigned y = 0; y < seen->height; y++) {
+        for (unsigned x = 0; x < seen->width; x++, from += seen->stored) {
+            const uint8_t *pixel = from;
+            if (under != NULL && x - at_x < width && y - at_y < height) {
+                pixel = under + ((size_t)(y - at_y) * width + x - at_x) * seen->stored;
+            }
+            for (unsigned i = 0; i < seen->stored; i++) {
+                crc = table[(crc ^ pixel[i]) & 0xFF] ^ crc >> 8;
+            }
+        }
+    }
+    return ~crc;
+}
+
+/* HELLO has to be the recorded one to the byte: the proof of a device with a key rests on it. A later one holds the
+ * token, which makes it as long as a first one and a bit more. */
+static void check_hello(player *seen, const record *hello) {
+    size_t length;
+    const uint8_t *data = tw_client_output(seen->client, &length);
+    CHECK(length == hello->length && memcmp(data, hello->data, length) == 0);
+    flush(seen);
+}
+
 static void check_mark(const player *seen, const record *mark) {
     CHECK(seen->width == (mark->data[4] | (unsigned)mark->data[5] << 8));
     CHECK(seen->height == (mark->data[6] | (unsigned)mark->data[7] << 8));
