@@ -1,15 +1,16 @@
 # make setup   install what is missing, build        make demo   Chromium on a device, once, for real
 # make test    setup, lint and every test            make lint   formatters, type checker, C warnings, clang-tidy
 # make sizes   the C client on a Cortex-M4: code, constants, memory
+# make fuzz    the C client on damaged input, a minute a target       make prove   cbmc on its parsers and decoders
 # Every target may be run again; ARGS goes to pytest: make test-server ARGS='-k shadow -x'
 
 SHELL = /bin/bash
 PYTEST = .venv/bin/python -m pytest
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-house lint format lock bench sizes clean
+.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-house lint format lock bench sizes fuzz prove clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 4
+	@sed -n 's/^# //p' Makefile | head -n 5
 
 setup:
 	@tools/setup.sh
@@ -42,6 +43,12 @@ bench: setup
 
 sizes: setup
 	@.venv/bin/python -m tools.sizes
+
+fuzz: setup
+	@.venv/bin/python -m tools.fuzz $(ARGS)
+
+prove: setup
+	@.venv/bin/python -m tools.prove $(ARGS)
 
 clean:
 	rm -rf .venv build demo bench/out dist .hypothesis
