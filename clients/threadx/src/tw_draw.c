@@ -215,14 +215,32 @@ static tw_status take_pixels(tw_client *client, unsigned type, tw_reader *reader
 }
 
 #if TW_WITH_COPY
+/* Within a row, to pixels that may be among those that are read: by way of the palette, which nobody needs now. */
+static void copy_sideways(tw_client *client, uint8_t *to, const uint8_t *from, size_t length) {
+    size_t part;
+    for (size_t done = 0; done != length; done += part) {
+        size_t at = done;
+        part = length - done < sizeof client->palette ? length - done : sizeof client->palette;
+        if (to > from) { /* the last pixels go first, before they are written over */
+            at = length - done - part;
+        }
+        memcpy(&client->palette, from + at, part);
+        memcpy(to + at, &client->palette, part);
+    }
+}
+
 static void copy(tw_client *client, const tw_rect *rect, const tw_point *source) {
     const size_t length = (size_t)rect->width * client->stored;
     uint8_t *to = tw_pixel_at(client, rect->x, rect->y);
     const uint8_t *from = tw_pixel_at(client, source->x, source->y);
     for (uint32_t i = 0; i < rect->height; i++) {
-        /* Downwards the last row goes first, before it is written over. */
+        /* Downwards the last row goes first, as above. */
         const size_t row = (source->y < rect->y ? rect->height - 1 - i : i) * client->stride;
-        memmove(to + row, from + row, length);
+        if (source->y == rect->y) {
+            copy_sideways(client, to + row, from + row, length);
+        } else {
+            memcpy(to + row, from + row, length);
+        }
     }
     tw_show(client, rect->x, rect->y, rect->width, rect->height, to);
 }

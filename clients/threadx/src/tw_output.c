@@ -19,6 +19,18 @@ uint8_t *tw_put_varint(uint8_t *out, uint32_t value) {
     return out;
 }
 
+/* Moves what waits to the front: in pieces as long as the gap, which do not overlap where they go. */
+static void close_gap(tw_client *client) {
+    const size_t gap = client->send_at, end = client->send_end - gap;
+    size_t part;
+    for (size_t at = 0; at != end; at += part) {
+        part = end - at < gap ? end - at : gap;
+        memcpy(client->send + at, client->send + gap + at, part);
+    }
+    client->send_end = end;
+    client->send_at = 0;
+}
+
 static tw_status queue(tw_client *client, unsigned type, const uint8_t *head, size_t head_length,
     const void *tail, size_t tail_length, size_t reserve) {
     uint8_t header[HEADER_MAX];
@@ -31,9 +43,7 @@ static tw_status queue(tw_client *client, unsigned type, const uint8_t *head, si
         return TW_CODE_FULL;
     }
     if (client->send_end + header_length + length > TW_SEND_SIZE) {
-        memmove(client->send, client->send + client->send_at, client->send_end - client->send_at);
-        client->send_end -= client->send_at;
-        client->send_at = 0;
+        close_gap(client);
     }
     out = client->send + client->send_end;
     memcpy(out, header, header_length);
