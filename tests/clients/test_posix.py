@@ -587,6 +587,63 @@ def test_a_real_server_shows_the_same_in_tls(tls_program: Path, tmp_path: Path, 
         assert picture("--ca", str(identity.certificate)) == now
 
 
+# Statistics
+
+TIMED = re.compile(
+    r"updates=(\d+) bytes=(\d+) decode_us=(\d+) inputs_refused=0 updates_dropped=(\d) inputs_shown=(\d+)"
+    r"(?: input_to_picture_us=(\d+) mean_us=(\d+))?"
+)
+
+
+def test_statistics_of_each_connection(program: Path, tmp_path: Path, serve: Callable[..., int]) -> None:
+    def greet(peer: Peer, events: Iterator[Event]) -> None:
+        hello = next(events)
+        assert isinstance(hello, m.Hello)
+        peer.send(reply(), welcome(hello.capabilities), *PICTURE)
+
+    def breaks_in_an_update(peer: Peer, events: Iterator[Event]) -> None:
+        greet(peer, events)
+        assert isinstance(next(events), m.Ack)
+        text = next(events)
+        assert text == m.TextInput(input=1, text="ä b")
+        peer.send(m.Begin(update=2, input=1), m.End(), m.Begin(update=3, input=1))
+        peer.stream.shutdown(socket.SHUT_WR)
+        for _ in events:
+            pass
+
+    def stays(peer: Peer, events: Iterator[Event]) -> None:
+        greet(peer, events)
+        assert not [event for event in events if isinstance(event, m.TextInput)]
+
+    port = serve(breaks_in_an_update, stays)
+    done = view(program, tmp_path, port, "--statistics", "--text", "ä b", "--seconds", "3", reconnects=1)
+    assert done.returncode == 0, done.stderr
+    first, second = map(TIMED.fullmatch, done.stdout.splitlines())
+    assert first is not None
+    assert second is not None
+    assert first.group(1, 4, 5) == ("2", "1", "1")
+    assert first[6] == first[7]
+    assert second.group(1, 4, 5, 6) == ("1", "0", "0", None)
+    assert min(int(first[2]), int(second[2])) > 50_000
+
+
+def test_text_typed_into_a_real_session_is_timed(plain_program: Path, tmp_path: Path) -> None:
+    xterm = ["xterm", "-geometry", "120x35+0+0", "-e", "cat"]
+    with served(["run", "--listen", "127.0.0.1:0", "--size", "1024x600", "--", *xterm], tmp_path / "log") as server:
+        port = int(server.address.rpartition(":")[2])
+        # Until xterm is there to show it.
+        for _ in range(20):
+            done = view(plain_program, tmp_path, port, "--statistics", "--text", "abc", "--seconds", "1")
+            assert (done.returncode, done.stderr) == (0, "")
+            seen = TIMED.fullmatch(done.stdout.strip())
+            assert seen is not None, done.stdout
+            if seen[5] != "0":
+                break
+    assert seen is not None
+    assert seen[5] == "1"
+    assert 0 < int(seen[6]) < 20_000_000
+
+
 # The line breaks
 
 
