@@ -45,6 +45,9 @@ static uint16_t framebuffer[WIDTH * HEIGHT];
 static uint8_t receive[65536];
 static uint8_t memory[TW_CLIENT_SIZE(48, WIDTH)];
 static uint8_t cache[TW_CACHE_SIZE(CACHE_SLOTS, CACHE_SLOT_BYTES)];
+#if TW_WITH_JPEG
+static uint8_t jpeg_memory[TW_JPEG_MEMORY_SIZE];
+#endif
 static tw_posix connection;
 
 static void on_welcome(void *user, const tw_welcome *welcome) {
@@ -151,6 +154,10 @@ static tw_status make_client(tw_client **client, const device *self, viewer *use
     config.cache_size = sizeof cache;
     config.cache_slots = CACHE_SLOTS;
     config.cache_slot_bytes = CACHE_SLOT_BYTES;
+#if TW_WITH_JPEG
+    config.jpeg_memory = jpeg_memory;
+    config.jpeg_memory_size = sizeof jpeg_memory;
+#endif
     config.callbacks = &callbacks;
     config.user = user;
     config.now_us = tw_posix_now_us;
@@ -207,10 +214,15 @@ static int watch(tw_client *client, device *self, const viewer *seen, const char
 /* One line for each connection; the times only where some input was timed. */
 static void print_statistics(const tw_client *client) {
     tw_statistics seen;
+    uint32_t jpegs;
+    uint64_t jpeg_bytes;
     tw_client_statistics(client, &seen);
-    printf("updates=%u bytes=%llu decode_us=%u inputs_refused=%u updates_dropped=%u inputs_shown=%u",
-        (unsigned)seen.updates, (unsigned long long)seen.bytes, (unsigned)seen.decode_us,
-        (unsigned)seen.inputs_refused, (unsigned)seen.updates_dropped, (unsigned)seen.inputs_shown);
+    tw_client_count(client, TW_MSG_JPEG, &jpegs, &jpeg_bytes);
+    printf("updates=%u bytes=%llu jpegs=%u jpeg_bytes=%llu decode_us=%u inputs_refused=%u updates_dropped=%u "
+           "inputs_shown=%u",
+        (unsigned)seen.updates, (unsigned long long)seen.bytes, (unsigned)jpegs,
+        (unsigned long long)jpeg_bytes, (unsigned)seen.decode_us, (unsigned)seen.inputs_refused,
+        (unsigned)seen.updates_dropped, (unsigned)seen.inputs_shown);
     if (seen.inputs_shown != 0) {
         printf(" input_to_picture_us=%u mean_us=%llu", (unsigned)seen.input_to_picture_us,
             (unsigned long long)(seen.input_to_picture_sum_us / seen.inputs_shown));
