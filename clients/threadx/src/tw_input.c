@@ -22,8 +22,15 @@ static uint8_t *begin_input(const tw_client *client, uint8_t *body) {
 
 static tw_status send_input(tw_client *client, unsigned type, const uint8_t *body, const uint8_t *end,
     const void *tail, size_t tail_length, uint32_t *input) {
-    TW_TRY(tw_send(client, type, body, (size_t)(end - body), tail, tail_length));
+    const tw_status status = tw_send(client, type, body, (size_t)(end - body), tail, tail_length);
+#if TW_WITH_STATISTICS
+    client->statistics.inputs_refused += status == TW_CODE_FULL;
+#endif
+    TW_TRY(status);
     client->input++;
+#if TW_WITH_STATISTICS
+    client->sent_us[client->input % TW_TIMED_INPUTS] = tw_now_us(client);
+#endif
     if (input != NULL) {
         *input = client->input;
     }
