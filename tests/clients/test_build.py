@@ -81,6 +81,8 @@ SWITCHES = (
     "JPEG",
     "JPEG_HOOK",
     "CURSOR",
+    "EVENTS",
+    "RESIZE",
 )
 
 

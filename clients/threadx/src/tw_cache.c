@@ -27,10 +27,7 @@ void tw_cache_forget(tw_client *client) {
 }
 
 static tw_status check_slot(const tw_client *client, uint32_t slot) {
-    return client->cache != NULL && slot < client->cache_slots
-                   && (client->capabilities & TW_CAPABILITY_COPY) != 0
-               ? TW_OK
-               : TW_CODE_NOT_OFFERED;
+    return slot < client->cache_slots ? TW_OK : TW_CODE_NOT_OFFERED; /* without a cache there are none */
 }
 
 static uint8_t *head_of(const tw_client *client, uint32_t slot) {
@@ -46,7 +43,9 @@ static bool fits(const tw_client *client, const tw_rect *rect) {
     return rect->width * rect->height * client->stored <= client->cache_slot_bytes;
 }
 
-tw_status tw_cache_store(tw_client *client, uint32_t slot, const tw_rect *rect) {
+tw_status tw_take_cache_store(tw_client *client, const tw_body *body) {
+    const uint32_t slot = body->number[0];
+    const tw_rect *rect = &body->rect;
     const size_t length = (size_t)rect->width * client->stored;
     uint8_t *head, *to;
     const uint8_t *from;
@@ -68,15 +67,16 @@ tw_status tw_cache_store(tw_client *client, uint32_t slot, const tw_rect *rect) 
     return TW_OK;
 }
 
-tw_status tw_cache_draw(tw_client *client, uint32_t slot, const tw_point *position) {
+tw_status tw_take_cache_draw(tw_client *client, const tw_body *body) {
+    const uint32_t slot = body->number[0];
     const uint8_t *head, *from;
     uint8_t *to;
     size_t length;
     tw_rect rect;
     TW_TRY(check_slot(client, slot));
     head = head_of(client, slot);
-    rect.x = position->x;
-    rect.y = position->y;
+    rect.x = body->point.x;
+    rect.y = body->point.y;
     rect.width = head[0] | (uint32_t)head[1] << 8;
     rect.height = head[2] | (uint32_t)head[3] << 8;
     /* After a resume the memory is what the caller kept, or did not keep: it is not trusted. */

@@ -3,9 +3,10 @@
 
 #define MS_PER_S 1000U
 #define PANEL_CAPABILITIES \
-    ((uint32_t)(TW_CAPABILITY_EXPLAIN | TW_CAPABILITY_VIEW_ONLY | TW_CAPABILITY_BELL \
-                | TW_CAPABILITY_INPUT_ECHO | TW_CAPABILITY_RESIZE | TW_CAPABILITY_TOUCH \
-                | (TW_WITH_CLIPBOARD ? TW_CAPABILITY_CLIPBOARD : 0)))
+    ((uint32_t)(TW_CAPABILITY_VIEW_ONLY | TW_CAPABILITY_TOUCH | (TW_WITH_RESIZE ? TW_CAPABILITY_RESIZE : 0) \
+                | (TW_WITH_CLIPBOARD ? TW_CAPABILITY_CLIPBOARD : 0) \
+                | (TW_WITH_EVENTS ? TW_CAPABILITY_EXPLAIN | TW_CAPABILITY_BELL | TW_CAPABILITY_INPUT_ECHO \
+                                  : 0)))
 
 /* The block has room to align it. */
 #define ALIGNMENT 8U
@@ -233,57 +234,10 @@ static tw_status fail(tw_client *client, tw_status status) {
     return client->error;
 }
 
-/* Where a message of this type may come from. */
-typedef enum origin { FROM_SERVER, FROM_CLIENT, UNKNOWN, UNKNOWN_DRAWING } origin;
-
-static origin origin_of(unsigned type) {
-    switch (type) {
-    case TW_MSG_GOODBYE:
-    case TW_MSG_PROOF:
-    case TW_MSG_PING:
-    case TW_MSG_PONG:
-    case TW_MSG_NOTICE:
-    case TW_MSG_CLIPBOARD:
-    case TW_MSG_SETTING:
-    case TW_MSG_RESIZE:
-    case TW_MSG_WELCOME:
-    case TW_MSG_VIEW_STATE:
-    case TW_MSG_CONTROL_STATE:
-    case TW_MSG_CURSOR_SHAPE:
-    case TW_MSG_CURSOR_POSITION:
-    case TW_MSG_BELL:
-    case TW_MSG_INPUT_ECHO:
-    case TW_MSG_EXPLANATION:
-    case TW_MSG_BEGIN:
-    case TW_MSG_END:
-    case TW_MSG_FILL:
-    case TW_MSG_COPY:
-    case TW_MSG_CACHE_STORE:
-    case TW_MSG_CACHE_DRAW:
-    case TW_MSG_RAW:
-    case TW_MSG_PALETTE:
-    case TW_MSG_CODEC:
-    case TW_MSG_DEFLATE:
-    case TW_MSG_JPEG: return FROM_SERVER;
-    case TW_MSG_ACK:
-    case TW_MSG_POINTER:
-    case TW_MSG_TOUCH:
-    case TW_MSG_WHEEL:
-    case TW_MSG_KEY:
-    case TW_MSG_TEXT_INPUT:
-    case TW_MSG_VIEW:
-    case TW_MSG_CONTROL:
-    case TW_MSG_PAUSE:
-    case TW_MSG_REFRESH:
-    case TW_MSG_RESIZE_SESSION: return FROM_CLIENT;
-    default: return type >= TW_DRAWING_FIRST && type <= TW_DRAWING_LAST ? UNKNOWN_DRAWING : UNKNOWN;
-    }
-}
-
 /* The header of a message byte by byte: type, then a length of at most three bytes. */
 static tw_status take_header_byte(tw_client *client) {
     const unsigned at = client->header_length - 1U;
-    const uint8_t byte = client->header[at];
+    const uint8_t byte = client->header[at], type = client->header[0];
     if (at == 0) {
         return TW_OK;
     }
@@ -298,11 +252,12 @@ static tw_status take_header_byte(tw_client *client) {
         return TW_CODE_TOO_LONG;
     }
     client->in_body = 1;
-    switch (origin_of(client->header[0])) {
-    case FROM_CLIENT: return TW_CODE_BAD_STATE;
-    case UNKNOWN_DRAWING: return TW_CODE_PROTOCOL;
-    default: return TW_OK;
+    client->kind = tw_kind_of(type);
+    if (client->kind == NULL && type >= TW_DRAWING_FIRST && type <= TW_DRAWING_LAST) {
+        return TW_CODE_PROTOCOL; /* the picture would be wrong without it */
     }
+    return client->kind == NULL && type >= TW_MSG_ACK && type <= TW_MSG_RESIZE_SESSION ? TW_CODE_BAD_STATE
+                                                                                       : TW_OK;
 }
 
 /* Takes header bytes until the header is whole or the data ends. */
@@ -316,14 +271,14 @@ static tw_status take_header(tw_client *client, const uint8_t **at, const uint8_
 
 #if TW_WITH_STATISTICS
 /* Types below 0x20 and from 0x40 to 0x5F come from servers; 0 is none of them. */
-static unsigned count_slot(unsigned type) {
-    return origin_of(type) == FROM_SERVER ? (type & 0x1F) | (type & 0x40) >> 1 : 0;
+static unsigned count_slot(const tw_kind *kind) {
+    return kind != NULL ? (kind->type & 0x1FU) | (kind->type & 0x40U) >> 1 : 0;
 }
 #endif
 
 static void count_message(tw_client *client) {
 #if TW_WITH_STATISTICS
-    const unsigned slot = client->state == TW_IN_GREETED ? 0 : count_slot(client->header[0]);
+    const unsigned slot = client->state == TW_IN_GREETED ? 0 : count_slot(client->kind);
     client->messages_of[slot]++;
     client->bytes_of[slot] += client->header_length + client->length;
 #else
@@ -342,9 +297,8 @@ static tw_status take_body(tw_client *client, const uint8_t **at, const uint8_t 
     const uint32_t part = given < missing ? (uint32_t)given : missing;
     const uint8_t *body = *at;
     const bool greeted = client->state == TW_IN_GREETED;
-    const unsigned type = client->header[0];
     *at += part;
-    if (!greeted && origin_of(type) == UNKNOWN) {
+    if (!greeted && client->kind == NULL) {
         client->received += part; /* skipped, without a place to keep it */
         if (part == missing) {
             TW_TRY(client->state & TW_IN_SESSION ? TW_OK : TW_CODE_BAD_STATE);
@@ -363,7 +317,7 @@ static tw_status take_body(tw_client *client, const uint8_t **at, const uint8_t 
     }
     count_message(client);
     TW_TRY(greeted ? tw_take_reply(client, body, client->length)
-                   : tw_take_message(client, type, body, client->length));
+                   : tw_take_message(client, client->kind, body, client->length));
     if (client->tile.row != client->tile.rect.height && body != client->receive) {
         /* Pixels are pending in the middle of a rectangle: the rest of it must outlive `data`. */
         const size_t done = (size_t)(client->tile.at - body);
@@ -545,7 +499,7 @@ void tw_client_statistics(const tw_client *client, tw_statistics *statistics) {
 }
 
 void tw_client_count(const tw_client *client, unsigned type, uint32_t *messages, uint64_t *bytes) {
-    const unsigned slot = count_slot(type);
+    const unsigned slot = count_slot(tw_kind_of(type));
     *messages = slot != 0 || type == 0 ? client->messages_of[slot] : 0;
     *bytes = slot != 0 || type == 0 ? client->bytes_of[slot] : 0;
 }

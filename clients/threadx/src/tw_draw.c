@@ -28,10 +28,8 @@ void tw_client_surface(tw_client *client, void *memory, size_t size, size_t stri
     client->stride = stride != 0 ? stride : (size_t)client->width * client->stored;
 }
 
-tw_status tw_take_begin(tw_client *client, tw_reader *reader) {
-    const uint32_t update = tw_read_varint(reader, 1, 0xFFFFFFFF);
-    const uint32_t input = tw_read_varint(reader, 0, 0xFFFFFFFF);
-    TW_TRY(tw_admit(client, reader, TW_IN_OPEN));
+tw_status tw_take_begin(tw_client *client, const tw_body *body) {
+    const uint32_t update = body->number[0], input = body->number[1];
     if (update != client->begun + 1 || input > client->input) {
         return TW_CODE_BAD_VALUE;
     }
@@ -59,8 +57,8 @@ static void count_update(tw_client *client) {
 }
 #endif
 
-tw_status tw_take_end(tw_client *client, tw_reader *reader) {
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
+tw_status tw_take_end(tw_client *client, const tw_body *body) {
+    (void)body;
     client->ended = client->begun;
     client->state = TW_IN_OPEN;
     client->present_due = client->ack_due = 1;
@@ -183,53 +181,93 @@ tw_status tw_draw_tile(tw_client *client) {
     return TW_OK;
 }
 
-/* The tile is not begun before its first row is due: a payload that is refused draws nothing. */
-static void set_tile(tw_client *client, unsigned type, const tw_rect *rect, const tw_reader *reader) {
-    tw_tile *tile = &client->tile;
-    tile->type = (uint8_t)type;
-    tile->rect = *rect;
-    tile->row = rect->height;
-    tile->at = reader->at;
-    tile->end = reader->end;
+#if TW_WITH_CODEC
+/* Resets the model where the message says so, and refuses one that was made with another. */
+static tw_status follow_epoch(tw_client *client, uint32_t given) {
+    const bool reset = (given & 0x80) != 0;
+    const uint32_t due = (client->epoch + (reset ? 1U : 0U)) & 0x7F;
+    if ((!reset && !client->coded) || (given & 0x7F) != due) {
+        return TW_CODE_BAD_VALUE;
+    }
+    if (reset) {
+        tw_codec_reset(client->model, client->model_kib, (tw_codec_format)(client->format - TW_PIXEL_RGB565));
+        client->coded = 1;
+        client->epoch = (uint8_t)due;
+    }
+    return TW_OK;
 }
-
-static tw_status start_tile(tw_client *client) {
-#if TW_WITH_CURSOR
-    tw_uncover(client, &client->tile.rect);
 #endif
-    client->tile.row = 0;
+
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
+static tw_status begin_jpeg(tw_client *client, uint32_t quality, uint32_t sampling) {
+    client->doubled = (uint8_t)(sampling >> 4);
+#    if TW_WITH_JPEG
+    if (client->decoder != NULL) {
+        tw_jpeg_start(client, quality, sampling & 15);
+        return TW_OK;
+    }
+#    endif
+#    if TW_WITH_JPEG_HOOK
+    return tw_jpeg_hook_start(client, quality, sampling & 15);
+#    else
+    return TW_CODE_INTERNAL; /* not offered */
+#    endif
+}
+#endif
+
+/* What the kind of tile wants before its first row. */
+static tw_status begin_tile(tw_client *client, const tw_body *body) {
+    const tw_tile *tile = &client->tile;
+    switch (body->type) {
+    case TW_MSG_FILL: return body->length == client->packed ? TW_OK : TW_CODE_BAD_PAYLOAD;
+    case TW_MSG_RAW:
+        return body->length == (size_t)tile->rect.width * tile->rect.height * client->packed
+                   ? TW_OK
+                   : TW_CODE_BAD_PAYLOAD;
+#if TW_WITH_CODEC
+    case TW_MSG_CODEC:
+        TW_TRY(follow_epoch(client, body->number[0]));
+        return tw_codec_begin(
+                   &client->codec, client->model, client->rows, tile->at, body->length, tile->rect.width)
+                   ? TW_OK
+                   : TW_CODE_BAD_PAYLOAD;
+#endif
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
+    case TW_MSG_JPEG: return begin_jpeg(client, body->number[0], body->number[1]);
+#endif
+    default: return tw_palette_start(client);
+    }
+}
+
+static tw_status check_offered(const tw_client *client, const tw_body *body) {
+#if TW_WITH_CODEC
+    if (body->type == TW_MSG_CODEC && client->model == NULL) {
+        return TW_CODE_NOT_OFFERED;
+    }
+#endif
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
+    if (body->type == TW_MSG_JPEG && (client->jpeg_subsamplings >> (body->number[1] & 15) & 1) == 0) {
+        return TW_CODE_NOT_OFFERED;
+    }
+#endif
+    return body->type == TW_MSG_FILL ? tw_check_inside(client, &body->rect)
+                                     : tw_check_limits(client, &body->rect);
+}
+
+tw_status tw_take_tile(tw_client *client, const tw_body *body) {
+    tw_tile *tile = &client->tile;
+    TW_TRY(check_offered(client, body));
+    tile->type = (uint8_t)body->type;
+    tile->rect = body->rect;
+    tile->row = body->rect.height; /* none is left: a payload that is refused draws nothing */
+    tile->at = body->rest;
+    tile->end = body->rest + body->length;
+    TW_TRY(begin_tile(client, body));
+#if TW_WITH_CURSOR
+    tw_uncover(client, &tile->rect);
+#endif
+    tile->row = 0;
     return tw_draw_tile(client);
-}
-
-static tw_status take_fill(tw_client *client, tw_reader *reader) {
-    const tw_rect rect = tw_read_rect(reader);
-    const size_t length = tw_left(reader);
-    if (length < 1) {
-        tw_refuse(reader, TW_CODE_PROTOCOL);
-    } else if (length > 3) {
-        tw_refuse(reader, TW_CODE_BAD_VALUE);
-    }
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    TW_TRY(tw_check_inside(client, &rect));
-    if (length != client->packed) {
-        return TW_CODE_BAD_PAYLOAD;
-    }
-    set_tile(client, TW_MSG_FILL, &rect, reader);
-    return start_tile(client);
-}
-
-static tw_status take_pixels(tw_client *client, unsigned type, tw_reader *reader) {
-    const tw_rect rect = tw_read_rect(reader);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    TW_TRY(tw_check_limits(client, &rect));
-    if (type == TW_MSG_RAW && tw_left(reader) != (size_t)rect.width * rect.height * client->packed) {
-        return TW_CODE_BAD_PAYLOAD;
-    }
-    set_tile(client, type, &rect, reader);
-    if (type == TW_MSG_PALETTE) {
-        TW_TRY(tw_palette_start(client));
-    }
-    return start_tile(client);
 }
 
 #if TW_WITH_COPY
@@ -262,145 +300,18 @@ static void copy(tw_client *client, const tw_rect *rect, const tw_point *source)
     }
     tw_show(client, rect->x, rect->y, rect->width, rect->height, to);
 }
-#endif
 
-static tw_status take_copy(tw_client *client, tw_reader *reader) {
-    const tw_rect rect = tw_read_rect(reader);
-    const tw_point source = tw_read_point(reader);
-    tw_rect from = rect;
-    from.x = source.x;
-    from.y = source.y;
-    tw_read_end(reader);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    if (!(client->capabilities & TW_CAPABILITY_COPY)) {
-        return TW_CODE_NOT_OFFERED;
-    }
-    TW_TRY(tw_check_inside(client, &rect));
+tw_status tw_take_copy(tw_client *client, const tw_body *body) {
+    tw_rect from = body->rect;
+    from.x = body->point.x;
+    from.y = body->point.y;
+    TW_TRY(tw_check_inside(client, &body->rect));
     TW_TRY(tw_check_inside(client, &from));
-#if TW_WITH_CURSOR
-    tw_uncover(client, &rect);
+#    if TW_WITH_CURSOR
+    tw_uncover(client, &body->rect);
     tw_uncover(client, &from);
-#endif
-#if TW_WITH_COPY
-    copy(client, &rect, &source);
-#endif
-    return TW_OK;
-}
-
-static tw_status take_cache_store(tw_client *client, tw_reader *reader) {
-    const uint32_t slot = tw_read_varint(reader, 0, TW_MAX_CACHE_SLOTS - 1);
-    const tw_rect rect = tw_read_rect(reader);
-    tw_read_end(reader);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-#if TW_WITH_CACHE
-    return tw_cache_store(client, slot, &rect);
-#else
-    (void)slot;
-    (void)rect;
-    return TW_CODE_NOT_OFFERED;
-#endif
-}
-
-static tw_status take_cache_draw(tw_client *client, tw_reader *reader) {
-    const uint32_t slot = tw_read_varint(reader, 0, TW_MAX_CACHE_SLOTS - 1);
-    const tw_point position = tw_read_point(reader);
-    tw_read_end(reader);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-#if TW_WITH_CACHE
-    return tw_cache_draw(client, slot, &position);
-#else
-    (void)slot;
-    (void)position;
-    return TW_CODE_NOT_OFFERED;
-#endif
-}
-
-#if TW_WITH_CODEC
-/* Resets the model where the message says so, and refuses one that was made with another. */
-static tw_status follow_epoch(tw_client *client, uint32_t given) {
-    const bool reset = (given & 0x80) != 0;
-    const uint32_t due = (client->epoch + (reset ? 1U : 0U)) & 0x7F;
-    if ((!reset && !client->coded) || (given & 0x7F) != due) {
-        return TW_CODE_BAD_VALUE;
-    }
-    if (reset) {
-        tw_codec_reset(client->model, client->model_kib, (tw_codec_format)(client->format - TW_PIXEL_RGB565));
-        client->coded = 1;
-        client->epoch = (uint8_t)due;
-    }
+#    endif
+    copy(client, &body->rect, &body->point);
     return TW_OK;
 }
 #endif
-
-static tw_status take_codec(tw_client *client, tw_reader *reader) {
-    const tw_rect rect = tw_read_rect(reader);
-    const uint32_t epoch = tw_read_number(reader, 1, 0, 0xFF);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-#if TW_WITH_CODEC
-    if (client->model == NULL) {
-        return TW_CODE_NOT_OFFERED;
-    }
-    TW_TRY(tw_check_limits(client, &rect));
-    TW_TRY(follow_epoch(client, epoch));
-    set_tile(client, TW_MSG_CODEC, &rect, reader);
-    return tw_codec_begin(
-               &client->codec, client->model, client->rows, reader->at, tw_left(reader), rect.width)
-               ? start_tile(client)
-               : TW_CODE_BAD_PAYLOAD;
-#else
-    (void)rect;
-    (void)epoch;
-    return TW_CODE_NOT_OFFERED;
-#endif
-}
-
-static tw_status take_jpeg(tw_client *client, tw_reader *reader) {
-    const tw_rect rect = tw_read_rect(reader);
-    const uint32_t quality = tw_read_number(reader, 1, 1, 100);
-    const uint32_t sampling = tw_read_number(reader, 1, 0, 0x13);
-    if ((sampling & 15) > 3) {
-        tw_refuse(reader, TW_CODE_BAD_VALUE);
-    }
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    if ((client->jpeg_subsamplings >> (sampling & 15) & 1) == 0) {
-        return TW_CODE_NOT_OFFERED;
-    }
-    TW_TRY(tw_check_limits(client, &rect));
-    set_tile(client, TW_MSG_JPEG, &rect, reader);
-    client->doubled = (uint8_t)(sampling >> 4);
-#if TW_WITH_JPEG
-    if (client->decoder != NULL) {
-        tw_jpeg_start(client, quality, sampling & 15);
-        return start_tile(client);
-    }
-#endif
-#if TW_WITH_JPEG_HOOK
-    TW_TRY(tw_jpeg_hook_start(client, quality, sampling & 15));
-#else
-    (void)quality;
-#endif
-    return start_tile(client);
-}
-
-/* Never offered: what is well-formed is refused for that, the rest for what is wrong with it. */
-static tw_status take_deflate(tw_client *client, tw_reader *reader) {
-    (void)tw_read_rect(reader);
-    (void)tw_read_number(reader, 1, TW_MSG_RAW, TW_MSG_PALETTE);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    return TW_CODE_NOT_OFFERED;
-}
-
-tw_status tw_take_drawing(tw_client *client, unsigned type, tw_reader *reader) {
-    switch (type) {
-    case TW_MSG_FILL: return take_fill(client, reader);
-    case TW_MSG_COPY: return take_copy(client, reader);
-    case TW_MSG_CACHE_STORE: return take_cache_store(client, reader);
-    case TW_MSG_CACHE_DRAW: return take_cache_draw(client, reader);
-    case TW_MSG_RAW:
-    case TW_MSG_PALETTE: return take_pixels(client, type, reader);
-    case TW_MSG_CODEC: return take_codec(client, reader);
-    case TW_MSG_DEFLATE: return take_deflate(client, reader);
-    case TW_MSG_JPEG: return take_jpeg(client, reader);
-    default: return TW_CODE_PROTOCOL;
-    }
-}

@@ -192,32 +192,23 @@ tw_status tw_take_reply(tw_client *client, const uint8_t *body, size_t length) {
     return TW_OK;
 }
 
-tw_status tw_take_proof(tw_client *client, tw_reader *reader, const uint8_t *body, size_t length) {
-    const uint8_t *theirs = tw_read_bytes(reader, TW_PROOF_SIZE);
-    TW_TRY(tw_admit(client, reader, TW_IN_CHALLENGED));
 #if TW_WITH_HMAC
-    {
-        uint8_t digest[TW_SHA256_SIZE], mac[TW_SHA256_SIZE];
-        tw_sha256 hash = client->transcript;
-        tw_sha256_finish(&hash, digest);
-        tw_hmac_sha256(client->key, TW_LABEL_SERVER, sizeof TW_LABEL_SERVER - 1, digest, mac);
-        if (!tw_same_bytes(theirs, mac, TW_PROOF_SIZE)) {
-            return TW_CODE_AUTH_FAILED;
-        }
-        note(client, body, length);
-        tw_sha256_finish(&client->transcript, digest);
-        tw_hmac_sha256(client->key, TW_LABEL_CLIENT, sizeof TW_LABEL_CLIENT - 1, digest, mac);
-        tw_wipe(client->key, sizeof client->key);
-        client->state = TW_IN_ACCEPTED;
-        return tw_queue(client, TW_MSG_PROOF, mac, sizeof mac);
+tw_status tw_take_proof(tw_client *client, const tw_body *body) {
+    uint8_t digest[TW_SHA256_SIZE], mac[TW_SHA256_SIZE];
+    tw_sha256 hash = client->transcript;
+    tw_sha256_finish(&hash, digest);
+    tw_hmac_sha256(client->key, TW_LABEL_SERVER, sizeof TW_LABEL_SERVER - 1, digest, mac);
+    if (!tw_same_bytes(body->rest, mac, TW_PROOF_SIZE)) {
+        return TW_CODE_AUTH_FAILED;
     }
-#else
-    (void)theirs;
-    (void)body;
-    (void)length;
-    return TW_CODE_BAD_STATE;
-#endif
+    note(client, body->rest, client->length);
+    tw_sha256_finish(&client->transcript, digest);
+    tw_hmac_sha256(client->key, TW_LABEL_CLIENT, sizeof TW_LABEL_CLIENT - 1, digest, mac);
+    tw_wipe(client->key, sizeof client->key);
+    client->state = TW_IN_ACCEPTED;
+    return tw_queue(client, TW_MSG_PROOF, mac, sizeof mac);
 }
+#endif
 
 static void read_welcome_field(tw_fields *fields, tw_welcome *welcome) {
     tw_reader *value = &fields->value;
@@ -246,7 +237,7 @@ static void read_welcome_field(tw_fields *fields, tw_welcome *welcome) {
     tw_read_end(value);
 }
 
-tw_status tw_take_welcome(tw_client *client, tw_reader *reader) {
+tw_status tw_take_welcome(tw_client *client, const tw_body *body) {
     const uint32_t needed = SEEN(TW_WELCOME_SESSION) | SEEN(TW_WELCOME_SIZE) | SEEN(TW_WELCOME_ROLE)
                             | SEEN(TW_WELCOME_VIEWER) | SEEN(TW_WELCOME_SETTINGS)
                             | SEEN(TW_WELCOME_CAPABILITIES);
@@ -254,15 +245,17 @@ tw_status tw_take_welcome(tw_client *client, tw_reader *reader) {
     tw_welcome welcome;
     memset(&fields, 0, sizeof fields);
     memset(&welcome, 0, sizeof welcome);
-    fields.list = *reader;
+    fields.list = tw_reader_of(body->rest, body->length);
     while (tw_next_field(&fields)) {
         read_welcome_field(&fields, &welcome);
     }
-    *reader = fields.list;
+    TW_TRY(fields.list.status);
     if ((fields.seen & needed) != needed) {
-        tw_refuse(reader, TW_CODE_PROTOCOL);
+        return TW_CODE_PROTOCOL;
     }
-    TW_TRY(tw_admit(client, reader, TW_IN_ACCEPTED));
+    if (client->state != TW_IN_ACCEPTED) {
+        return TW_CODE_BAD_STATE;
+    }
     if ((welcome.capabilities & ~(uint64_t)client->offered) != 0) {
         return TW_CODE_BAD_VALUE;
     }
