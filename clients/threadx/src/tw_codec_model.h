@@ -276,7 +276,9 @@ static inline int32_t tw_codec_blend(
         span = -span;
         way = -way;
     }
-    result = low + (way < 0 ? -((-2 * way + span) / (2 * span)) : (2 * way + span) / (2 * span));
+    /* Of what is not negative, so that processors without a division need one kind of it. */
+    result = (int32_t)((2 * (uint32_t)tw_codec_abs(way) + (uint32_t)span) / (2 * (uint32_t)span));
+    result = low + (way < 0 ? -result : result);
     return result < 0 ? 0 : result > most ? most : result;
 }
 

@@ -50,14 +50,12 @@ static bool is_overlay(const tw_cursor *cursor) {
 /* The rows that are saved and those of the framebuffer, one way or the other. */
 static void exchange(tw_client *client, bool save) {
     const tw_rect *at = &client->cursor.at;
-    const size_t length = (size_t)at->width * client->stored;
+    const ptrdiff_t step = (ptrdiff_t)client->stride, row = (ptrdiff_t)at->width * client->stored;
     uint8_t *there = tw_pixel_at(client, at->x, at->y), *here = client->cursor.under;
-    for (uint32_t row = 0; row < at->height; row++, there += client->stride, here += length) {
-        if (save) {
-            memcpy(here, there, length);
-        } else {
-            memcpy(there, here, length);
-        }
+    if (save) {
+        tw_copy_rows(client, here, row, there, step, at);
+    } else {
+        tw_copy_rows(client, there, step, here, row, at);
     }
 }
 
@@ -156,10 +154,6 @@ static void redraw(tw_client *client) {
     cursor->due = (uint8_t)((stale->width != 0 ? HAND_OUT_STALE : 0) | (at->width != 0 ? HAND_OUT : 0));
 }
 
-static void hand_out(tw_client *client, const tw_rect *rect) {
-    tw_show(client, rect->x, rect->y, rect->width, rect->height, tw_pixel_at(client, rect->x, rect->y));
-}
-
 void tw_cursor_step(tw_client *client) {
     tw_cursor *cursor = &client->cursor;
     if (cursor->due & REDRAW) {
@@ -169,10 +163,10 @@ void tw_cursor_step(tw_client *client) {
         const tw_rect stale = cursor->stale;
         cursor->due &= (uint8_t)~HAND_OUT_STALE;
         cursor->stale.width = 0;
-        hand_out(client, &stale);
+        tw_show_rect(client, &stale);
     } else if (cursor->due & HAND_OUT) {
         cursor->due = 0;
-        hand_out(client, &cursor->at);
+        tw_show_rect(client, &cursor->at);
     }
 }
 

@@ -108,6 +108,10 @@ void tw_show(
     }
 }
 
+void tw_show_rect(tw_client *client, const tw_rect *rect) {
+    tw_show(client, rect->x, rect->y, rect->width, rect->height, tw_pixel_at(client, rect->x, rect->y));
+}
+
 static void fill_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows) {
     const uint32_t pixel = tw_pixel(client, client->tile.at);
     for (; rows != 0; rows--, out += stride) {
@@ -270,38 +274,39 @@ tw_status tw_take_tile(tw_client *client, const tw_body *body) {
     return tw_draw_tile(client);
 }
 
-#if TW_WITH_COPY
-/* Within a row, to pixels that may be among those that are read: by way of the palette, which nobody needs now. */
-static void copy_sideways(tw_client *client, uint8_t *to, const uint8_t *from, size_t length) {
-    size_t part;
-    for (size_t done = 0; done != length; done += part) {
-        size_t at = done;
-        part = length - done < sizeof client->palette ? length - done : sizeof client->palette;
-        if (to > from) { /* the last pixels go first, before they are written over */
-            at = length - done - part;
-        }
+#if TW_WITH_COPY || TW_WITH_CURSOR
+/* To pixels that may be among those that are read: by way of the palette, which nobody needs now. */
+static void copy_over(tw_client *client, uint8_t *to, const uint8_t *from, size_t length) {
+    const bool up = to > from; /* the last ones go first, before they are written over */
+    size_t at = up ? length : 0;
+    for (size_t part; length != 0; length -= part) {
+        part = length < sizeof client->palette ? length : sizeof client->palette;
+        at -= up ? part : 0;
         memcpy(&client->palette, from + at, part);
         memcpy(to + at, &client->palette, part);
+        at += up ? 0 : part;
     }
 }
 
-static void copy(tw_client *client, const tw_rect *rect, const tw_point *source) {
-    const size_t length = (size_t)rect->width * client->stored;
-    uint8_t *to = tw_pixel_at(client, rect->x, rect->y);
-    const uint8_t *from = tw_pixel_at(client, source->x, source->y);
-    for (uint32_t i = 0; i < rect->height; i++) {
-        /* Downwards the last row goes first, as above. */
-        const size_t row = (source->y < rect->y ? rect->height - 1 - i : i) * client->stride;
-        if (source->y == rect->y) {
-            copy_sideways(client, to + row, from + row, length);
+void tw_copy_rows(tw_client *client, uint8_t *to, ptrdiff_t to_step, const uint8_t *from, ptrdiff_t from_step,
+    const tw_rect *size) {
+    const size_t length = (size_t)size->width * client->stored;
+    const bool over = (uintptr_t)to - (uintptr_t)from + length - 1 < 2 * length - 1;
+    for (uint32_t row = 0; row < size->height; row++, to += to_step, from += from_step) {
+        if (over) {
+            copy_over(client, to, from, length);
         } else {
-            memcpy(to + row, from + row, length);
+            memcpy(to, from, length);
         }
     }
-    tw_show(client, rect->x, rect->y, rect->width, rect->height, to);
 }
 
+#endif
+
+#if TW_WITH_COPY
 tw_status tw_take_copy(tw_client *client, const tw_body *body) {
+    ptrdiff_t step = (ptrdiff_t)client->stride;
+    uint32_t last = 0;
     tw_rect from = body->rect;
     from.x = body->point.x;
     from.y = body->point.y;
@@ -311,7 +316,13 @@ tw_status tw_take_copy(tw_client *client, const tw_body *body) {
     tw_uncover(client, &body->rect);
     tw_uncover(client, &from);
 #    endif
-    copy(client, &body->rect, &body->point);
+    if (from.y < body->rect.y) { /* downwards the last row goes first */
+        last = body->rect.height - 1;
+        step = -step;
+    }
+    tw_copy_rows(client, tw_pixel_at(client, body->rect.x, body->rect.y + last), step,
+        tw_pixel_at(client, from.x, from.y + last), step, &from);
+    tw_show_rect(client, &body->rect);
     return TW_OK;
 }
 #endif

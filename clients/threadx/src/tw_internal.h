@@ -91,15 +91,13 @@ typedef struct tw_body {
     size_t length;       /* of the rest */
 } tw_body;
 
-#define TW_MAX_FIELDS 6U
-
 /* What a server sends: who takes it, and when. */
 typedef struct tw_kind {
     tw_status (*take)(tw_client *client, const tw_body *body);
     uint8_t type;       /* TW_MSG_... */
     uint8_t states;     /* in which it may come */
     uint8_t capability; /* without which it may not; 0: none */
-    uint8_t fields[TW_MAX_FIELDS];
+    uint8_t fields[7];  /* what it consists of, ended by 0 */
 } tw_kind;
 
 struct tw_client {
@@ -180,7 +178,7 @@ struct tw_client {
     /* Sending. */
     uint8_t pong_owed;
     uint8_t pong[TW_STAMP_SIZE]; /* the newest stamp that is not answered yet */
-    size_t send_at, send_end;
+    size_t send_end;
     uint8_t send[TW_SEND_SIZE];
 
 #if TW_WITH_HMAC
@@ -238,12 +236,17 @@ uint8_t *tw_pixel_at(const tw_client *client, uint32_t x, uint32_t y);
 /* Hands a finished rectangle to the caller. */
 void tw_show(
     tw_client *client, uint32_t x, uint32_t y, uint32_t width, uint32_t height, const uint8_t *pixels);
+/* The same, where it lies in the framebuffer. */
+void tw_show_rect(tw_client *client, const tw_rect *rect);
 tw_status tw_take_begin(tw_client *client, const tw_body *body);
 tw_status tw_take_end(tw_client *client, const tw_body *body);
 void tw_present(tw_client *client);
 /* FILL, RAW, PALETTE, CODEC, JPEG: decodes and hands out all of it, or as much as goes until something is pending. */
 tw_status tw_take_tile(tw_client *client, const tw_body *body);
 tw_status tw_draw_tile(tw_client *client);
+/* As many pixels as `size` has, rows a step apart. Of two rows that are one row in part each pixel is read first. */
+void tw_copy_rows(tw_client *client, uint8_t *to, ptrdiff_t to_step, const uint8_t *from, ptrdiff_t from_step,
+    const tw_rect *size);
 tw_status tw_take_copy(tw_client *client, const tw_body *body);
 uint32_t tw_now_us(const tw_client *client);
 

@@ -6,7 +6,7 @@
 
 /* What a message consists of, in order. What is checked is what was read before it. */
 enum {
-    NONE,
+    NONE, /* the list ends */
     RECT,
     POINT,
     REST,     /* all that is left */
@@ -105,9 +105,8 @@ static uint32_t *read_number(tw_reader *reader, tw_body *body, uint32_t *number,
 
 static void read_fields(tw_reader *reader, tw_body *body, const uint8_t *fields) {
     uint32_t *number = body->number;
-    for (unsigned i = 0; i < TW_MAX_FIELDS; i++) {
-        switch (fields[i]) {
-        case NONE: break;
+    for (; *fields != NONE; fields++) {
+        switch (*fields) {
         case RECT: body->rect = tw_read_rect(reader); break;
         case POINT: body->point = tw_read_point(reader); break;
         case REST: take_rest(reader, body, 0, TW_MAX_MESSAGE); break;
@@ -130,7 +129,7 @@ static void read_fields(tw_reader *reader, tw_body *body, const uint8_t *fields)
             }
             break;
         case SHAPE: check_shape(reader, body); break;
-        default: number = read_number(reader, body, number, fields[i] - (unsigned)NUMBERS); break;
+        default: number = read_number(reader, body, number, *fields - (unsigned)NUMBERS); break;
         }
     }
 }

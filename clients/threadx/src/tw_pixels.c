@@ -110,19 +110,25 @@ uint32_t tw_pixel(const tw_client *client, const uint8_t *packed) {
 }
 
 void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint32_t count) {
+#if TW_WITH_XRGB8888
+    if (client->stored == 4) {
+        uint32_t *words = (uint32_t *)(void *)out;
+        for (; count != 0; count--) {
+            *words++ = pixel;
+        }
+        return;
+    }
+#endif
+#if TW_WITH_RGB565
     if (client->stored == 2) {
         uint16_t *halves = (uint16_t *)(void *)out;
         for (; count != 0; count--) {
             *halves++ = (uint16_t)pixel;
         }
-    } else if (client->stored == 4) {
-        uint32_t *words = (uint32_t *)(void *)out;
-        for (; count != 0; count--) {
-            *words++ = pixel;
-        }
-    } else {
-        memset(out, (int)pixel, count);
+        return;
     }
+#endif
+    memset(out, (int)pixel, count);
 }
 
 #if TW_WITH_JPEG_HOOK || TW_WITH_CURSOR
