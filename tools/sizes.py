@@ -178,7 +178,8 @@ class Builder:
             raise SizesError(f"{FIRMWARE.relative_to(ROOT)}/firmware.ld does not find the client's code")
         symbols = [line.split()[-2:] for line in _run(f"{PREFIX}nm", *objects).splitlines() if line[-1:] != ":"]
         made = {words[1] for words in symbols if words and words[0] != "U"}
-        needs = {words[1] for words in symbols if words and words[0] == "U"} - made
+        linked = {line.split()[-1] for line in _run(f"{PREFIX}nm", path).splitlines()}
+        needs = ({words[1] for words in symbols if words and words[0] == "U"} - made) & linked
         graph = stack.read(one.with_suffix(".ci") for one in objects)
         graph.check_pointers(stack.taken_functions(_run(f"{PREFIX}objdump", "-r", *objects), graph.names()))
         depth = stack.worst(graph)

@@ -83,6 +83,8 @@ SWITCHES = (
     "CURSOR",
     "EVENTS",
     "RESIZE",
+    "RESUME",
+    "STRIPS",
 )
 
 

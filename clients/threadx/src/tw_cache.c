@@ -23,7 +23,9 @@ tw_status tw_cache_start(tw_client *client, const tw_client_config *config) {
 }
 
 void tw_cache_forget(tw_client *client) {
-    memset(client->cache, 0, (size_t)client->cache_slots * SLOT_HEAD);
+    if (client->cache != NULL) {
+        memset(client->cache, 0, (size_t)client->cache_slots * SLOT_HEAD);
+    }
 }
 
 static tw_status check_slot(const tw_client *client, uint32_t slot) {
@@ -40,12 +42,12 @@ static uint8_t *pixels_of(const tw_client *client, uint32_t slot) {
 
 /* Bytes of a row in a slot. */
 static ptrdiff_t row_of(const tw_client *client, const tw_rect *rect) {
-    return (ptrdiff_t)((size_t)rect->width * client->stored);
+    return (ptrdiff_t)((size_t)rect->width * tw_stored(client));
 }
 
 /* No product overflows: sides have at most 4096 pixels of at most 4 bytes. */
 static bool fits(const tw_client *client, const tw_rect *rect) {
-    return rect->width * rect->height * client->stored <= client->cache_slot_bytes;
+    return rect->width * rect->height * tw_stored(client) <= client->cache_slot_bytes;
 }
 
 tw_status tw_take_cache_store(tw_client *client, const tw_body *body) {

@@ -63,7 +63,10 @@ static tw_status set_up_panel(tw_client *client, const tw_client_config *config)
     if ((config->framebuffer == NULL) == (config->strip == NULL)) {
         return TW_CODE_ARGUMENT;
     }
-    if (client->strips) {
+    if (client->strips && !TW_WITH_STRIPS) {
+        return TW_CODE_UNSUPPORTED;
+    }
+    if (tw_in_strips(client)) {
         tw_client_surface(client, config->strip, config->strip_size, 0);
     } else {
         tw_client_surface(client, config->framebuffer, config->framebuffer_size, config->stride);
@@ -162,7 +165,8 @@ static tw_status set_up(tw_client *client, const tw_client_config *config, void 
         || (config->ticket != NULL && (config->ticket_size < 1 || config->ticket_size > 64))) {
         return TW_CODE_ARGUMENT;
     }
-    if (config->key != NULL && !TW_WITH_HMAC) {
+    if ((config->key != NULL && !TW_WITH_HMAC)
+        || (config->resume != NULL && config->resume->valid && !TW_WITH_RESUME)) {
         return TW_CODE_UNSUPPORTED;
     }
     client->callbacks = config->callbacks != NULL ? config->callbacks : &no_callbacks;
@@ -176,7 +180,7 @@ static tw_status set_up(tw_client *client, const tw_client_config *config, void 
 #endif
     }
     client->offered = config->capabilities;
-    if (TW_WITH_COPY && !client->strips && !config->unreadable) {
+    if (TW_WITH_COPY && !tw_in_strips(client) && !config->unreadable) {
         client->offered |= TW_CAPABILITY_COPY;
     }
     if (config->cache != NULL) {
@@ -318,7 +322,7 @@ static tw_status take_body(tw_client *client, const uint8_t **at, const uint8_t 
     count_message(client);
     TW_TRY(greeted ? tw_take_reply(client, body, client->length)
                    : tw_take_message(client, client->kind, body, client->length));
-    if (client->tile.row != client->tile.rect.height && body != client->receive) {
+    if (tw_has_tile(client) && body != client->receive) {
         /* Pixels are pending in the middle of a rectangle: the rest of it must outlive `data`. */
         const size_t done = (size_t)(client->tile.at - body);
         memcpy(client->receive, body, client->length);
@@ -339,7 +343,7 @@ static void measure(tw_client *client) {
 }
 
 static tw_status step(tw_client *client, const uint8_t **at, const uint8_t *data_end) {
-    if (client->tile.row != client->tile.rect.height) {
+    if (tw_has_tile(client)) {
         return tw_draw_tile(client);
     }
 #if TW_WITH_CURSOR
@@ -372,7 +376,7 @@ static bool has_work(const tw_client *client) {
         return true;
     }
 #endif
-    return client->tile.row != client->tile.rect.height || client->ack_due;
+    return tw_has_tile(client) || client->ack_due;
 }
 
 static tw_status take(tw_client *client, const uint8_t **at, const uint8_t *data_end) {

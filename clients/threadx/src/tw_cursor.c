@@ -19,10 +19,10 @@ tw_status tw_cursor_start(tw_client *client, const tw_client_config *config) {
     const size_t side = config->cursor_max_side, pixels = side * side;
     const bool overlay = client->callbacks->cursor_shape != NULL;
     if (side < 1 || side > TW_MAX_CURSOR_SIDE || config->cursor_memory == NULL
-        || (!overlay && (client->strips || config->unreadable))) {
+        || (!overlay && (tw_in_strips(client) || config->unreadable))) {
         return TW_CODE_ARGUMENT;
     }
-    if (config->cursor_memory_size < TW_CURSOR_SIZE(side, overlay ? 0U : (size_t)client->stored)) {
+    if (config->cursor_memory_size < TW_CURSOR_SIZE(side, overlay ? 0U : (size_t)tw_stored(client))) {
         return TW_CODE_MEMORY;
     }
     cursor->max_side = (uint8_t)side;
@@ -50,7 +50,7 @@ static bool is_overlay(const tw_cursor *cursor) {
 /* The rows that are saved and those of the framebuffer, one way or the other. */
 static void exchange(tw_client *client, bool save) {
     const tw_rect *at = &client->cursor.at;
-    const ptrdiff_t step = (ptrdiff_t)client->stride, row = (ptrdiff_t)at->width * client->stored;
+    const ptrdiff_t step = (ptrdiff_t)client->stride, row = (ptrdiff_t)at->width * tw_stored(client);
     uint8_t *there = tw_pixel_at(client, at->x, at->y), *here = client->cursor.under;
     if (save) {
         tw_copy_rows(client, here, row, there, step, at);
@@ -134,7 +134,7 @@ static void draw(tw_client *client) {
     for (uint32_t row = 0; row < at->height; row++) {
         const uint8_t *pixel = cursor->pixels + 4 * ((top + row) * shape->width + left);
         uint8_t *stored = tw_pixel_at(client, at->x, at->y + row);
-        for (uint32_t i = 0; i < at->width; i++, pixel += 4, stored += client->stored) {
+        for (uint32_t i = 0; i < at->width; i++, pixel += 4, stored += tw_stored(client)) {
             blend(client, stored, pixel);
         }
     }

@@ -6,26 +6,24 @@ uint32_t tw_now_us(const tw_client *client) {
 }
 
 tw_status tw_check_surface(const tw_client *client) {
-    const size_t row = (size_t)client->width * client->stored;
-    if (client->surface == NULL
-        || ((uintptr_t)client->surface | (client->strips ? 0 : client->stride)) % client->stored != 0) {
+    const size_t row = (size_t)client->width * tw_stored(client);
+    const size_t step = tw_in_strips(client) ? 0 : client->stride;
+    if (client->surface == NULL || (((uintptr_t)client->surface | step) & (tw_stored(client) - 1U)) != 0) {
         return TW_CODE_ARGUMENT;
     }
-    if (client->strips) {
-        return client->surface_size < row ? TW_CODE_MEMORY : TW_OK;
-    }
-    /* By division, since a stride of any size must not overflow. */
-    if (client->stride < row || client->surface_size < row
-        || (client->height > 1 && (client->surface_size - row) / (client->height - 1) < client->stride)) {
+    /* A stride of any size must not overflow; the longest row of a panel is far shorter than that. */
+    if (client->height > 1 && step != 0 && (step < row || step > SIZE_MAX / (2 * TW_MAX_SIDE))) {
         return TW_CODE_MEMORY;
     }
-    return TW_OK;
+    return client->surface_size < row || client->surface_size - row < step * (client->height - 1)
+               ? TW_CODE_MEMORY
+               : TW_OK;
 }
 
 void tw_client_surface(tw_client *client, void *memory, size_t size, size_t stride) {
     client->surface = (uint8_t *)memory;
     client->surface_size = size;
-    client->stride = stride != 0 ? stride : (size_t)client->width * client->stored;
+    client->stride = stride != 0 ? stride : (size_t)client->width * tw_stored(client);
 }
 
 tw_status tw_take_begin(tw_client *client, const tw_body *body) {
@@ -95,7 +93,7 @@ tw_status tw_check_limits(const tw_client *client, const tw_rect *rect) {
 }
 
 uint8_t *tw_pixel_at(const tw_client *client, uint32_t x, uint32_t y) {
-    return client->surface + y * client->stride + (size_t)x * client->stored;
+    return client->surface + y * client->stride + (size_t)x * tw_stored(client);
 }
 
 void tw_show(
@@ -123,7 +121,7 @@ static void raw_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t ro
     const uint32_t width = client->tile.rect.width;
     for (; rows != 0; rows--, out += stride) {
         tw_store_pixels(client, out, client->tile.at, width);
-        client->tile.at += (size_t)width * client->packed;
+        client->tile.at += (size_t)width * tw_packed(client);
     }
 }
 
@@ -156,32 +154,36 @@ static tw_status decode_rows(tw_client *client, uint8_t *out, size_t stride, uin
     }
 }
 
-tw_status tw_draw_tile(tw_client *client) {
+static tw_status draw_rows(tw_client *client) {
     tw_tile *tile = &client->tile;
     const tw_rect *rect = &tile->rect;
-    while (tile->row < rect->height && !client->pending) {
-        const uint32_t y = rect->y + tile->row;
-        uint32_t rows = rect->height - tile->row;
-        uint8_t *out = client->surface;
-        size_t stride = client->stride;
+    const uint32_t y = rect->y + tile->row;
+    uint32_t rows = rect->height - tile->row;
+    uint8_t *out = client->surface;
+    size_t stride = client->stride;
 #if TW_WITH_JPEG
-        if (tile->type == TW_MSG_JPEG && client->decoder != NULL) {
-            TW_TRY(tw_jpeg_draw(client));
-            continue;
-        }
-#endif
-        if (client->strips) {
-            stride = (size_t)rect->width * client->stored;
-            if (client->surface_size / stride < rows) {
-                rows = (uint32_t)(client->surface_size / stride);
-            }
-        } else {
-            out = tw_pixel_at(client, rect->x, y);
-        }
-        TW_TRY(decode_rows(client, out, stride, rows));
-        tile->row += rows;
-        tw_show(client, rect->x, y, rect->width, rows, out);
+    if (tile->type == TW_MSG_JPEG && client->decoder != NULL) {
+        return tw_jpeg_draw(client);
     }
+#endif
+    if (tw_in_strips(client)) {
+        stride = (size_t)rect->width * tw_stored(client);
+        if (client->surface_size / stride < rows) {
+            rows = (uint32_t)(client->surface_size / stride);
+        }
+    } else {
+        out = tw_pixel_at(client, rect->x, y);
+    }
+    TW_TRY(decode_rows(client, out, stride, rows));
+    tile->row += rows;
+    tw_show(client, rect->x, y, rect->width, rows, out);
+    return TW_OK;
+}
+
+tw_status tw_draw_tile(tw_client *client) {
+    do {
+        TW_TRY(draw_rows(client));
+    } while (tw_has_tile(client) && !client->pending);
     return TW_OK;
 }
 
@@ -223,9 +225,9 @@ static tw_status begin_jpeg(tw_client *client, uint32_t quality, uint32_t sampli
 static tw_status begin_tile(tw_client *client, const tw_body *body) {
     const tw_tile *tile = &client->tile;
     switch (body->type) {
-    case TW_MSG_FILL: return body->length == client->packed ? TW_OK : TW_CODE_BAD_PAYLOAD;
+    case TW_MSG_FILL: return body->length == tw_packed(client) ? TW_OK : TW_CODE_BAD_PAYLOAD;
     case TW_MSG_RAW:
-        return body->length == (size_t)tile->rect.width * tile->rect.height * client->packed
+        return body->length == (size_t)tile->rect.width * tile->rect.height * tw_packed(client)
                    ? TW_OK
                    : TW_CODE_BAD_PAYLOAD;
 #if TW_WITH_CODEC
@@ -290,7 +292,7 @@ static void copy_over(tw_client *client, uint8_t *to, const uint8_t *from, size_
 
 void tw_copy_rows(tw_client *client, uint8_t *to, ptrdiff_t to_step, const uint8_t *from, ptrdiff_t from_step,
     const tw_rect *size) {
-    const size_t length = (size_t)size->width * client->stored;
+    const size_t length = (size_t)size->width * tw_stored(client);
     const bool over = (uintptr_t)to - (uintptr_t)from + length - 1 < 2 * length - 1;
     for (uint32_t row = 0; row < size->height; row++, to += to_step, from += from_step) {
         if (over) {

@@ -117,8 +117,10 @@ struct tw_client {
     uint8_t state, ended_by;
     uint8_t method; /* TW_AUTH_..., the one that we offer */
     uint8_t said_goodbye;
-    uint16_t goodbye;               /* its code; only what ended the connection counts, ours or theirs */
-    tw_resume resume;               /* what HELLO asks for; from WELCOME on, its token */
+    uint16_t goodbye; /* its code; only what ended the connection counts, ours or theirs */
+#if TW_WITH_RESUME
+    tw_resume resume; /* what HELLO asks for; from WELCOME on, its token */
+#endif
     uint32_t offered, capabilities; /* of ours, and those in force */
     uint32_t begun, ended, input, echo;
 #if TW_WITH_STATISTICS
@@ -301,6 +303,25 @@ tw_status tw_jpeg_draw(tw_client *client);
 tw_status tw_jpeg_hook_start(tw_client *client, uint32_t quality, uint32_t sampling);
 void tw_jpeg_hook_rows(const tw_client *client, uint8_t *out, size_t stride, uint32_t rows);
 #endif
+
+/* Bytes of a pixel in the framebuffer, and on the wire. Compilers know them where RGB565 is all there is. */
+static inline uint32_t tw_stored(const tw_client *client) {
+    return TW_WITH_XRGB8888 || TW_WITH_8BIT ? client->stored : 2U;
+}
+
+static inline uint32_t tw_packed(const tw_client *client) {
+    return TW_WITH_XRGB8888 || TW_WITH_8BIT ? client->packed : 2U;
+}
+
+/* The surface is a strip; else it is the framebuffer. */
+static inline bool tw_in_strips(const tw_client *client) {
+    return TW_WITH_STRIPS && client->strips;
+}
+
+/* A tile is not drawn to its end: it waits for a strip to be free. */
+static inline bool tw_has_tile(const tw_client *client) {
+    return TW_WITH_STRIPS && client->tile.row != client->tile.rect.height;
+}
 
 static inline bool tw_is_little_endian(void) { /* compilers know the answer */
     union {

@@ -195,7 +195,7 @@ static void draw_plain(const tw_client *client, uint32_t row, uint32_t rows, uin
     const uint16_t *luma = samples->luma + 8 * row, *blue = samples->blue + 8 * row;
     const uint16_t *red = samples->red + 8 * row;
     const unsigned kind = kind_of(client);
-    const size_t two = 2 * (size_t)client->stored;
+    const size_t two = 2 * (size_t)tw_stored(client);
     for (; rows != 0; rows--, out += stride) {
         uint8_t *at = out;
         for (const uint16_t *const end = luma + 8; luma != end; luma += LANES) {
@@ -215,7 +215,7 @@ static void draw_shared(const tw_client *client, uint32_t row, uint32_t rows, ui
     const uint16_t *luma = samples->luma + (pairs ? 32 : 16) * row, *blue = samples->blue + 8 * row;
     const uint16_t *red = samples->red + 8 * row;
     const unsigned kind = kind_of(client);
-    const size_t two = 2 * (size_t)client->stored;
+    const size_t two = 2 * (size_t)tw_stored(client);
     for (; rows != 0; rows--) {
         uint8_t *at = out;
         for (const uint16_t *const end = blue + 8; blue != end; blue += LANES) {
@@ -246,7 +246,7 @@ static void draw_lines(
     const tw_client *client, uint32_t lines, uint32_t columns, uint8_t *out, size_t stride) {
     tw_jpeg_decoder *d = client->decoder;
     const uint32_t doubled = client->doubled, pairs = d->sampling == 2;
-    const size_t stored = client->stored, length = 16 * stored;
+    const size_t stored = tw_stored(client), length = 16 * stored;
     void (*const draw)(const tw_client *, uint32_t, uint32_t, uint8_t *, size_t) =
         tw_jpeg_columns(d) == 16 ? draw_shared : draw_plain;
     if (columns == tw_jpeg_columns(d) && d->line == 0 && !doubled && (lines & pairs) == 0) {
@@ -296,8 +296,8 @@ tw_status tw_jpeg_draw(tw_client *client) {
     uint32_t width = tile->rect.width - d->x, height = tile->rect.height - tile->row, count = height;
     uint8_t *out = client->surface;
     size_t stride = client->stride;
-    if (client->strips) {
-        const size_t room = client->surface_size / client->stored;
+    if (tw_in_strips(client)) {
+        const size_t room = client->surface_size / tw_stored(client);
         if (d->x != 0 || room / width < least(height, lines)) {
             height = least(height, lines);
             count = (uint32_t)(room / height / columns);
@@ -306,7 +306,7 @@ tw_status tw_jpeg_draw(tw_client *client) {
             height = (uint32_t)(room / width) / lines * lines;
         }
         count = least(height - d->line, room / width);
-        stride = (size_t)width * client->stored;
+        stride = (size_t)width * tw_stored(client);
     } else {
         out = tw_pixel_at(client, left, top);
     }
@@ -318,7 +318,7 @@ tw_status tw_jpeg_draw(tw_client *client) {
                 return TW_CODE_BAD_PAYLOAD;
             }
             draw_lines(client, least(count - y, lines), least(width - x, columns),
-                out + y * stride + (size_t)x * client->stored, stride);
+                out + y * stride + (size_t)x * tw_stored(client), stride);
         }
     }
     tile->at = d->source.at;

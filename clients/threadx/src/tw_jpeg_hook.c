@@ -133,7 +133,7 @@ static void draw_row(const tw_client *client, const uint8_t *pixels, uint8_t *ou
             values[i] =
                 tw_value_of(client->format, pixel[picture->red], pixel[picture->green], pixel[picture->blue]);
         }
-        tw_store_values(client, out + (size_t)x * client->stored, values, count);
+        tw_store_values(client, out + (size_t)x * tw_stored(client), values, count);
         x += count;
     }
 }

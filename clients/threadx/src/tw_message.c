@@ -75,6 +75,7 @@ static void take_rest(tw_reader *reader, tw_body *body, size_t least, size_t mos
     }
 }
 
+#if TW_WITH_CURSOR
 static void check_shape(tw_reader *reader, tw_body *body) {
     const uint32_t *n = body->number; /* width, height, hot x, hot y, row */
     const size_t stride = (size_t)4 * n[0];
@@ -90,6 +91,7 @@ static void check_shape(tw_reader *reader, tw_body *body) {
         tw_refuse(reader, TW_CODE_BAD_VALUE);
     }
 }
+#endif
 
 static uint32_t *read_number(tw_reader *reader, tw_body *body, uint32_t *number, unsigned place) {
     const unsigned size = limits[place].size;
@@ -112,23 +114,31 @@ static void read_fields(tw_reader *reader, tw_body *body, const uint8_t *fields)
         case REST: take_rest(reader, body, 0, TW_MAX_MESSAGE); break;
         case PIXEL: take_rest(reader, body, 1, 3); break;
         case TEXT: body->rest = (const uint8_t *)tw_read_text(reader, 0, TW_MAX_TEXT, &body->length); break;
+#if TW_WITH_EVENTS
         case PAIRS:
             take_rest(reader, body, 0, 2 * 65536);
             if (body->length % 2 != 0) {
                 tw_refuse(reader, TW_CODE_PROTOCOL);
             }
             break;
+#endif
+#if TW_WITH_RESIZE
         case AREA:
             if (body->number[0] * body->number[1] > TW_MAX_PIXELS) {
                 tw_refuse(reader, TW_CODE_BAD_VALUE);
             }
             break;
+#endif
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
         case SAMPLING:
             if ((body->number[1] & 15) > 3) {
                 tw_refuse(reader, TW_CODE_BAD_VALUE);
             }
             break;
+#endif
+#if TW_WITH_CURSOR
         case SHAPE: check_shape(reader, body); break;
+#endif
         default: number = read_number(reader, body, number, *fields - (unsigned)NUMBERS); break;
         }
     }
@@ -261,8 +271,6 @@ static tw_status take_clipboard(tw_client *client, const tw_body *body) {
     }
     return TW_OK;
 }
-#else
-#    define take_clipboard take_unwanted
 #endif
 
 #if TW_WITH_RESIZE
@@ -278,8 +286,6 @@ static tw_status take_resize(tw_client *client, const tw_body *body) {
     /* Not ours to complain about: the server named a size that we cannot hold. */
     return tw_check_surface(client) == TW_OK ? TW_OK : TW_CODE_BAD_VALUE;
 }
-#else
-#    define take_resize take_unwanted
 #endif
 
 #if TW_WITH_CURSOR
@@ -302,57 +308,75 @@ static tw_status take_cursor_position(tw_client *client, const tw_body *body) {
     tw_cursor_place(client, body->point.x, body->point.y);
     return TW_OK;
 }
-#else
-#    define take_cursor_shape take_unwanted
-#    define take_cursor_position take_unwanted
 #endif
 
 /* ---- The table -------------------------------------------------------------------------------------------- */
 
-#if !TW_WITH_HMAC
-#    define tw_take_proof take_unwanted
-#endif
-#if !TW_WITH_COPY
-#    define tw_take_copy take_unwanted
-#endif
-#if !TW_WITH_CACHE
-#    define tw_take_cache_store take_unwanted
-#    define tw_take_cache_draw take_unwanted
-#endif
-#if TW_WITH_CODEC
-#    define take_codec tw_take_tile
-#else
-#    define take_codec take_unwanted
-#endif
-#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
-#    define take_jpeg tw_take_tile
-#else
-#    define take_jpeg take_unwanted
-#endif
+/* What tw_config.h leaves out: refused, whatever is in it. */
+#define UNWANTED(type, states) \
+    { \
+        take_unwanted, type, states, 0, { \
+            REST \
+        } \
+    }
 
-/* Those that draw come first: they are looked for most often. What an EVENTS of 0 leaves out is unknown, and passed
+/* Those that draw come first: they are looked for most often. What TW_WITH_EVENTS leaves out is unknown, and passed
  * over. */
 static const tw_kind kinds[] = {
     {tw_take_tile, TW_MSG_PALETTE, TW_IN_UPDATING, 0, {RECT, REST}},
-    {take_codec, TW_MSG_CODEC, TW_IN_UPDATING, 0, {RECT, ANY_8, REST}},
-    {take_jpeg, TW_MSG_JPEG, TW_IN_UPDATING, 0, {RECT, QUALITY, SAMPLING_BYTE, SAMPLING, REST}},
     {tw_take_tile, TW_MSG_FILL, TW_IN_UPDATING, 0, {RECT, PIXEL}},
     {tw_take_tile, TW_MSG_RAW, TW_IN_UPDATING, 0, {RECT, REST}},
+#if TW_WITH_CODEC
+    {tw_take_tile, TW_MSG_CODEC, TW_IN_UPDATING, 0, {RECT, ANY_8, REST}},
+#else
+    UNWANTED(TW_MSG_CODEC, TW_IN_UPDATING),
+#endif
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
+    {tw_take_tile, TW_MSG_JPEG, TW_IN_UPDATING, 0, {RECT, QUALITY, SAMPLING_BYTE, SAMPLING, REST}},
+#else
+    UNWANTED(TW_MSG_JPEG, TW_IN_UPDATING),
+#endif
+#if TW_WITH_COPY
     {tw_take_copy, TW_MSG_COPY, TW_IN_UPDATING, TW_CAPABILITY_COPY, {RECT, POINT}},
+#else
+    UNWANTED(TW_MSG_COPY, TW_IN_UPDATING),
+#endif
+#if TW_WITH_CACHE
     {tw_take_cache_draw, TW_MSG_CACHE_DRAW, TW_IN_UPDATING, TW_CAPABILITY_COPY, {SLOT, POINT}},
     {tw_take_cache_store, TW_MSG_CACHE_STORE, TW_IN_UPDATING, TW_CAPABILITY_COPY, {SLOT, RECT}},
+#else
+    UNWANTED(TW_MSG_CACHE_DRAW, TW_IN_UPDATING),
+    UNWANTED(TW_MSG_CACHE_STORE, TW_IN_UPDATING),
+#endif
+    {take_unwanted, TW_MSG_DEFLATE, TW_IN_UPDATING, 0, {RECT, INFLATED, REST}},
     {tw_take_begin, TW_MSG_BEGIN, TW_IN_OPEN, 0, {COUNTED, ANY_VARINT}},
     {tw_take_end, TW_MSG_END, TW_IN_UPDATING, 0, {NONE}},
-    {take_unwanted, TW_MSG_DEFLATE, TW_IN_UPDATING, 0, {RECT, INFLATED, REST}},
     {take_ping, TW_MSG_PING, TW_IN_SESSION, 0, {STAMP}},
+    {take_goodbye, TW_MSG_GOODBYE, TW_IN_ANY, 0, {ANY_16, TEXT}},
+    {tw_take_welcome, TW_MSG_WELCOME, TW_IN_ANY, 0, {REST}},
+#if TW_WITH_HMAC
+    {tw_take_proof, TW_MSG_PROOF, TW_IN_CHALLENGED, 0, {PROOF}},
+#else
+    UNWANTED(TW_MSG_PROOF, TW_IN_CHALLENGED),
+#endif
+#if TW_WITH_CURSOR
     {take_cursor_position, TW_MSG_CURSOR_POSITION, TW_IN_SESSION, 0, {POINT}},
     {take_cursor_shape, TW_MSG_CURSOR_SHAPE, TW_IN_SESSION, 0,
         {SHAPE_SIDE, SHAPE_SIDE, SHAPE_PLACE, SHAPE_PLACE, SHAPE_PLACE, SHAPE}},
-    {tw_take_welcome, TW_MSG_WELCOME, TW_IN_ANY, 0, {REST}},
-    {tw_take_proof, TW_MSG_PROOF, TW_IN_CHALLENGED, 0, {PROOF}},
-    {take_goodbye, TW_MSG_GOODBYE, TW_IN_ANY, 0, {ANY_16, TEXT}},
+#else
+    UNWANTED(TW_MSG_CURSOR_POSITION, TW_IN_SESSION),
+    UNWANTED(TW_MSG_CURSOR_SHAPE, TW_IN_SESSION),
+#endif
+#if TW_WITH_CLIPBOARD
     {take_clipboard, TW_MSG_CLIPBOARD, TW_IN_SESSION, TW_CAPABILITY_CLIPBOARD, {CLIPBOARD, CLIPBOARD, REST}},
+#else
+    UNWANTED(TW_MSG_CLIPBOARD, TW_IN_SESSION),
+#endif
+#if TW_WITH_RESIZE
     {take_resize, TW_MSG_RESIZE, TW_IN_OPEN, TW_CAPABILITY_RESIZE, {SIDE, SIDE, AREA}},
+#else
+    UNWANTED(TW_MSG_RESIZE, TW_IN_OPEN),
+#endif
 #if TW_WITH_EVENTS
     {take_pong, TW_MSG_PONG, TW_IN_SESSION, 0, {STAMP}},
     {take_notice, TW_MSG_NOTICE, TW_IN_SESSION, 0, {ANY_16, TEXT}},

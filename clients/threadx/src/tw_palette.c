@@ -42,7 +42,7 @@ static bool take_long_run(const tw_tile *tile, const uint8_t **at, uint32_t *run
 #endif
 
 static void store_colour(tw_client *client, unsigned index, uint32_t pixel) {
-    switch (client->stored) {
+    switch (tw_stored(client)) {
     case 1: client->palette.of1[index] = (uint8_t)pixel; break;
     case 2: client->palette.of2[index] = (uint16_t)pixel; break;
     default: client->palette.of4[index] = pixel; break;
@@ -85,7 +85,7 @@ static inline uint8_t *put_run(
 static tw_status run_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows) {
     tw_tile *tile = &client->tile;
     /* Copies, since a stored pixel might be any of them for all that the compiler knows. */
-    const unsigned stored = client->stored, bits = tile->bits, longest = 0xFFU >> bits,
+    const unsigned stored = tw_stored(client), bits = tile->bits, longest = 0xFFU >> bits,
                    colours = tile->colours;
     const uint8_t *at = tile->at, *const end = tile->end;
     unsigned index = tile->run_index;
@@ -126,10 +126,10 @@ tw_status tw_palette_start(tw_client *client) {
     }
     tile->runs = *tile->at >> 7;
     colours = (*tile->at++ & 0x7FU) + 1;
-    if (colours < 2 || (size_t)(tile->end - tile->at) < (size_t)colours * client->packed) {
+    if (colours < 2 || (size_t)(tile->end - tile->at) < (size_t)colours * tw_packed(client)) {
         return TW_CODE_BAD_PAYLOAD;
     }
-    for (unsigned i = 0; i < colours; i++, tile->at += client->packed) {
+    for (unsigned i = 0; i < colours; i++, tile->at += tw_packed(client)) {
         store_colour(client, i, tw_pixel(client, tile->at));
     }
     tile->colours = (uint8_t)colours;
@@ -150,7 +150,7 @@ tw_status tw_palette_start(tw_client *client) {
 static tw_status packed_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows) {
     tw_tile *tile = &client->tile;
     const tw_palette *palette = &client->palette;
-    switch (client->stored) {
+    switch (tw_stored(client)) {
 #if TW_WITH_8BIT
     case 1: return packed_rows_1(tile, palette->of1, out, stride, rows);
 #endif

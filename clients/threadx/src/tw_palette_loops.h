@@ -3,7 +3,8 @@
 
 static tw_status TW_PACKED_ROWS(
     tw_tile *tile, const TW_PIXEL *colours, uint8_t *out, size_t stride, uint32_t rows) {
-    const unsigned bits = tile->bits, count = tile->colours, in_byte = 8 / bits;
+    const unsigned bits = tile->bits, count = tile->colours,
+                   in_byte = 8U >> ((bits >> 1) - (bits >> 3)); /* 8 / bits */
     const uint8_t *at = tile->at;
     for (; rows != 0; rows--, out += stride) {
         TW_PIXEL *pixel = (TW_PIXEL *)(void *)out;

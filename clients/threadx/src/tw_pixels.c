@@ -39,7 +39,7 @@ void tw_store_pixels(const tw_client *client, uint8_t *out, const uint8_t *packe
         return;
     }
 #endif
-    memcpy(out, packed, (size_t)count * client->stored);
+    memcpy(out, packed, (size_t)count * tw_stored(client));
 }
 
 void tw_store_values(const tw_client *client, uint8_t *out, const uint32_t *values, uint32_t count) {
