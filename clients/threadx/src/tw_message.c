@@ -402,6 +402,7 @@ const tw_kind *tw_kind_of(unsigned type) {
 tw_status tw_take_message(tw_client *client, const tw_kind *kind, const uint8_t *bytes, size_t length) {
     tw_reader reader = tw_reader_of(bytes, length);
     tw_body body;
+    memset(&body, 0, sizeof body);
     body.type = kind->type;
     read_fields(&reader, &body, kind->fields);
     if (kind->type >= TW_DRAWING_FIRST) { /* the others may grow at their end */
