@@ -16,8 +16,7 @@ enum {
     AREA,     /* checks two sides */
     SAMPLING, /* checks a number for being one of JPEG's samplings */
     SHAPE,    /* all that is left, rows of a cursor; checks these and its five numbers */
-    NUMBERS,  /* from here on: the place in `limits` */
-    ANY_8 = NUMBERS,
+    ANY_8,    /* from here on: in the order of `limits` */
     ANY_16,
     ANY_VARINT,
     COUNTED, /* from 1 on */
@@ -139,7 +138,7 @@ static void read_fields(tw_reader *reader, tw_body *body, const uint8_t *fields)
 #if TW_WITH_CURSOR
         case SHAPE: check_shape(reader, body); break;
 #endif
-        default: number = read_number(reader, body, number, *fields - (unsigned)NUMBERS); break;
+        default: number = read_number(reader, body, number, *fields - (unsigned)ANY_8); break;
         }
     }
 }
