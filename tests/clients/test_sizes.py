@@ -61,6 +61,14 @@ def test_stack(images: Images, cpu: str) -> None:
         assert len(image.deepest.path) > 4
 
 
+def test_every_listed_pointer_is_used(images: Images) -> None:
+    """What is called by pointer and not listed, or listed for another pointer, is an error of the tool's."""
+    objects = images[ALL, CPUS[0]].objects
+    graph = stack.read(one.with_suffix(".ci") for one in objects)
+    assert graph.pointers == set(stack.POINTERS)
+    assert {target for targets in stack.POINTERS.values() for target in targets} <= graph.names()
+
+
 @pytest.mark.parametrize("cpu", CPUS)
 def test_nothing_of_a_c_library_but_three_functions(images: Images, cpu: str) -> None:
     """The link has shown that these are enough; a division is the compiler's own, and the Cortex-A9 cannot divide."""

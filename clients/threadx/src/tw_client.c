@@ -32,7 +32,7 @@ static uint32_t widest_rect(const tw_client_config *config) {
 
 /* Bytes of the block beyond the client itself. */
 static size_t model_size(const tw_client_config *config) {
-    return config->model_kib == 0
+    return config->model_kib == 0 || !TW_WITH_CODEC
                ? 0
                : (size_t)config->model_kib * 1024 + TW_CODEC_ROWS_SIZE(widest_rect(config));
 }
@@ -62,9 +62,6 @@ static tw_status set_up_panel(tw_client *client, const tw_client_config *config)
     }
     if ((config->framebuffer == NULL) == (config->strip == NULL)) {
         return TW_CODE_ARGUMENT;
-    }
-    if (client->strips && !TW_WITH_STRIPS) {
-        return TW_CODE_UNSUPPORTED;
     }
     if (tw_in_strips(client)) {
         tw_client_surface(client, config->strip, config->strip_size, 0);
@@ -96,6 +93,7 @@ static tw_status set_up_limits(tw_client *client, const tw_client_config *config
     return TW_OK;
 }
 
+#if TW_WITH_CODEC
 /* `block`: what follows the client itself. */
 static tw_status set_up_codec(tw_client *client, const tw_client_config *config, void *block) {
     if (config->model_kib == 0) {
@@ -104,18 +102,14 @@ static tw_status set_up_codec(tw_client *client, const tw_client_config *config,
     if (config->model_kib != 16 && config->model_kib != 32 && config->model_kib != 48) {
         return TW_CODE_ARGUMENT;
     }
-#if TW_WITH_CODEC
     client->model_kib = (uint8_t)config->model_kib;
     client->model = (tw_codec_model *)block;
     client->rows = (uint32_t *)block + config->model_kib * 256;
     return TW_OK;
-#else
-    (void)client;
-    (void)block;
-    return TW_CODE_UNSUPPORTED;
-#endif
 }
+#endif
 
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
 static tw_status set_up_jpeg(tw_client *client, const tw_client_config *config) {
     const unsigned all =
         TW_SUBSAMPLING_S444 | TW_SUBSAMPLING_S422 | TW_SUBSAMPLING_S420 | TW_SUBSAMPLING_GREY;
@@ -126,8 +120,8 @@ static tw_status set_up_jpeg(tw_client *client, const tw_client_config *config) 
         return TW_CODE_ARGUMENT;
     }
     client->jpeg_subsamplings = (uint8_t)(config->jpeg_subsamplings != 0 ? config->jpeg_subsamplings : all);
+#    if TW_WITH_JPEG_HOOK
     if (config->jpeg != NULL) {
-#if TW_WITH_JPEG_HOOK
         if (config->jpeg_stream == NULL) {
             return TW_CODE_ARGUMENT;
         }
@@ -137,59 +131,69 @@ static tw_status set_up_jpeg(tw_client *client, const tw_client_config *config) 
         client->jpeg = config->jpeg;
         client->jpeg_stream = (uint8_t *)config->jpeg_stream;
         return TW_OK;
-#else
-        return TW_CODE_UNSUPPORTED;
-#endif
     }
-#if TW_WITH_JPEG
+#    endif
+#    if TW_WITH_JPEG
     if (config->jpeg_memory_size < TW_JPEG_MEMORY_SIZE) {
         return TW_CODE_MEMORY;
     }
     client->decoder =
         (tw_jpeg_decoder *)(void *)((uint8_t *)config->jpeg_memory + gap_before(config->jpeg_memory));
     client->decoder->quality = 0;
+#    endif
     return TW_OK;
-#else
-    return TW_CODE_UNSUPPORTED;
+}
 #endif
+
+/* Whether it asks for something that tw_config.h leaves out. */
+static bool wants_too_much(const tw_client_config *config) {
+    return (config->model_kib != 0 && !TW_WITH_CODEC)
+           || (config->jpeg != NULL && !TW_WITH_JPEG_HOOK)
+           /* `jpeg` takes its place */
+           || (config->jpeg_memory != NULL && config->jpeg == NULL && !TW_WITH_JPEG)
+           || (config->strip != NULL && !TW_WITH_STRIPS) || (config->key != NULL && !TW_WITH_HMAC)
+           || (config->resume != NULL && config->resume->valid && !TW_WITH_RESUME)
+           || (config->cursor == TW_CURSOR_LOCAL && !TW_WITH_CURSOR)
+           || (config->cache != NULL && !TW_WITH_CACHE);
 }
 
 static tw_status set_up(tw_client *client, const tw_client_config *config, void *block) {
+    if (wants_too_much(config)) {
+        return TW_CODE_UNSUPPORTED;
+    }
     TW_TRY(set_up_panel(client, config));
     TW_TRY(set_up_limits(client, config));
+#if TW_WITH_CODEC
     TW_TRY(set_up_codec(client, config, block));
+#else
+    (void)block;
+#endif
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
     TW_TRY(set_up_jpeg(client, config));
+#endif
     if (config->device_id == NULL || config->density > 0xFFFF || config->cursor > TW_CURSOR_LOCAL
         || (config->capabilities & ~PANEL_CAPABILITIES) != 0
         || (config->key != NULL && config->ticket != NULL)
         || (config->ticket != NULL && (config->ticket_size < 1 || config->ticket_size > 64))) {
         return TW_CODE_ARGUMENT;
     }
-    if ((config->key != NULL && !TW_WITH_HMAC)
-        || (config->resume != NULL && config->resume->valid && !TW_WITH_RESUME)) {
-        return TW_CODE_UNSUPPORTED;
-    }
     client->callbacks = config->callbacks != NULL ? config->callbacks : &no_callbacks;
     client->user = config->user;
     client->now_us = config->now_us;
-    if (config->cursor == TW_CURSOR_LOCAL) {
 #if TW_WITH_CURSOR
+    if (config->cursor == TW_CURSOR_LOCAL) {
         TW_TRY(tw_cursor_start(client, config));
-#else
-        return TW_CODE_UNSUPPORTED;
-#endif
     }
+#endif
     client->offered = config->capabilities;
     if (TW_WITH_COPY && !tw_in_strips(client) && !config->unreadable) {
         client->offered |= TW_CAPABILITY_COPY;
     }
-    if (config->cache != NULL) {
 #if TW_WITH_CACHE
+    if (config->cache != NULL) {
         TW_TRY(tw_cache_start(client, config));
-#else
-        return TW_CODE_UNSUPPORTED;
-#endif
     }
+#endif
     return tw_greet(client, config);
 }
 
@@ -274,9 +278,8 @@ static tw_status take_header(tw_client *client, const uint8_t **at, const uint8_
 }
 
 #if TW_WITH_STATISTICS
-/* Types below 0x20 and from 0x40 to 0x5F come from servers; 0 is none of them. */
 static unsigned count_slot(const tw_kind *kind) {
-    return kind != NULL ? (kind->type & 0x1FU) | (kind->type & 0x40U) >> 1 : 0;
+    return kind != NULL ? tw_slot_of(kind->type) : 0;
 }
 #endif
 

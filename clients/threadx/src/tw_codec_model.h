@@ -277,8 +277,8 @@ static inline int32_t tw_codec_blend(
         way = -way;
     }
     /* Of what is not negative, so that processors without a division need one kind of it. */
-    result = (int32_t)((2 * (uint32_t)tw_codec_abs(way) + (uint32_t)span) / (2 * (uint32_t)span));
-    result = low + (way < 0 ? -result : result);
+    result = low + (way < 0 ? -(int32_t)((uint32_t)(-2 * way + span) / (2 * (uint32_t)span))
+                            : (int32_t)((uint32_t)(2 * way + span) / (2 * (uint32_t)span)));
     return result < 0 ? 0 : result > most ? most : result;
 }
 

@@ -101,20 +101,18 @@ static void expand(const tw_client *client, const uint8_t *stored, uint32_t *cha
     }
 }
 
-/* colour + background * (255 - alpha) / 255, rounded; the quotient is exact below 65,535. */
-static uint32_t over(uint32_t colour, uint32_t background, uint32_t alpha) {
-    const uint32_t share = background * (255 - alpha) + 127;
-    return at_most(colour + ((share + 1 + (share >> 8)) >> 8), 255);
-}
-
 static void blend(const tw_client *client, uint8_t *stored, const uint8_t *pixel) {
     uint32_t channels[3], value;
     if ((pixel[0] | pixel[1] | pixel[2] | pixel[3]) == 0) {
         return;
     }
     expand(client, stored, channels);
-    value = tw_value_of(client->format, over(pixel[2], channels[0], pixel[3]),
-        over(pixel[1], channels[1], pixel[3]), over(pixel[0], channels[2], pixel[3]));
+    for (unsigned i = 0; i < 3; i++) {
+        /* colour + background * (255 - alpha) / 255, rounded; the quotient is exact below 65,535. */
+        const uint32_t share = channels[i] * (255U - pixel[3]) + 127;
+        channels[i] = at_most(pixel[2 - i] + ((share + 1 + (share >> 8)) >> 8), 255);
+    }
+    value = tw_value_of(client->format, channels[0], channels[1], channels[2]);
     tw_store_values(client, stored, &value, 1);
 }
 

@@ -136,6 +136,7 @@ struct tw_client {
     uint32_t length, received, max_message;
     uint8_t *receive;
     const tw_kind *kind; /* NULL: one that this version does not know */
+    tw_body body;
 
     /* Drawing. */
     volatile uint8_t
@@ -219,6 +220,8 @@ tw_status tw_take_proof(tw_client *client, const tw_body *body);
 tw_status tw_take_welcome(tw_client *client, const tw_body *body);
 
 /* tw_message.c */
+/* Below 64, for each type below 0x80 that a server sends another; 0 is none of them. */
+unsigned tw_slot_of(unsigned type);
 const tw_kind *tw_kind_of(unsigned type);
 /* Reads it whole, looks whether it may come now, and does what it says. */
 tw_status tw_take_message(tw_client *client, const tw_kind *kind, const uint8_t *bytes, size_t length);
@@ -340,6 +343,7 @@ uint32_t tw_pixel(const tw_client *client, const uint8_t *packed);
 void tw_store_pixels(const tw_client *client, uint8_t *out, const uint8_t *packed, uint32_t count);
 /* Pixels as values, the low 24 bits at most, become stored ones. */
 void tw_store_values(const tw_client *client, uint8_t *out, const uint32_t *values, uint32_t count);
+/* One pixel at least. */
 void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint32_t count);
 /* The value of eight bits each, by truncation. */
 uint32_t tw_value_of(unsigned format, uint32_t red, uint32_t green, uint32_t blue);

@@ -311,6 +311,16 @@ static tw_status take_cursor_position(tw_client *client, const tw_body *body) {
 
 /* ---- The table -------------------------------------------------------------------------------------------- */
 
+#if TW_WITH_EVENTS
+#    define EVENT(take, type, states, capability, ...) \
+        { \
+            take, type, states, capability, { \
+                __VA_ARGS__ \
+            } \
+        }
+#else
+#    define EVENT(take, type, states, capability, ...) HOLE
+#endif
 /* What tw_config.h leaves out: refused, whatever is in it. */
 #define UNWANTED(type, states) \
     { \
@@ -319,91 +329,113 @@ static tw_status take_cursor_position(tw_client *client, const tw_body *body) {
         } \
     }
 
-/* Those that draw come first: they are looked for most often. What TW_WITH_EVENTS leaves out is unknown, and passed
- * over. */
+#define HOLE \
+    { \
+        NULL, 0, 0, 0, { \
+            NONE \
+        } \
+    }
+
+/* In the order of their types, for each to be found at once: 0x00 to 0x1F, then 0x40 on. What TW_WITH_EVENTS leaves out
+ * is unknown, and passed over. */
 static const tw_kind kinds[] = {
-    {tw_take_tile, TW_MSG_PALETTE, TW_IN_UPDATING, 0, {RECT, REST}},
+    HOLE,
+    {take_goodbye, TW_MSG_GOODBYE, TW_IN_ANY, 0, {ANY_16, TEXT}},
+#if TW_WITH_HMAC
+    {tw_take_proof, TW_MSG_PROOF, TW_IN_CHALLENGED, 0, {PROOF}},
+#else
+    UNWANTED(TW_MSG_PROOF, TW_IN_CHALLENGED),
+#endif
+    {take_ping, TW_MSG_PING, TW_IN_SESSION, 0, {STAMP}},
+    EVENT(take_pong, TW_MSG_PONG, TW_IN_SESSION, 0, STAMP),
+    EVENT(take_notice, TW_MSG_NOTICE, TW_IN_SESSION, 0, ANY_16, TEXT),
+#if TW_WITH_CLIPBOARD
+    {take_clipboard, TW_MSG_CLIPBOARD, TW_IN_SESSION, TW_CAPABILITY_CLIPBOARD, {CLIPBOARD, CLIPBOARD, REST}},
+#else
+    UNWANTED(TW_MSG_CLIPBOARD, TW_IN_SESSION),
+#endif
+    EVENT(take_setting, TW_MSG_SETTING, TW_IN_SESSION, 0, FPS, SET_QUALITY, BIT),
+#if TW_WITH_RESIZE
+    {take_resize, TW_MSG_RESIZE, TW_IN_OPEN, TW_CAPABILITY_RESIZE, {SIDE, SIDE, AREA}},
+#else
+    UNWANTED(TW_MSG_RESIZE, TW_IN_OPEN),
+#endif
+    HOLE,
+    HOLE,
+    HOLE,
+    HOLE,
+    HOLE,
+    HOLE,
+    HOLE,
+    {tw_take_welcome, TW_MSG_WELCOME, TW_IN_ANY, 0, {REST}},
+    EVENT(take_view_state, TW_MSG_VIEW_STATE, TW_IN_SESSION, 0, BIT, UP_TO_3, BIT, SIDE, SIDE, RECT),
+    EVENT(take_control_state, TW_MSG_CONTROL_STATE, TW_IN_SESSION, 0, UP_TO_2, ANY_VARINT),
+#if TW_WITH_CURSOR
+    {take_cursor_shape, TW_MSG_CURSOR_SHAPE, TW_IN_SESSION, 0,
+        {SHAPE_SIDE, SHAPE_SIDE, SHAPE_PLACE, SHAPE_PLACE, SHAPE_PLACE, SHAPE}},
+    {take_cursor_position, TW_MSG_CURSOR_POSITION, TW_IN_SESSION, 0, {POINT}},
+#else
+    UNWANTED(TW_MSG_CURSOR_SHAPE, TW_IN_SESSION),
+    UNWANTED(TW_MSG_CURSOR_POSITION, TW_IN_SESSION),
+#endif
+    EVENT(take_bell, TW_MSG_BELL, TW_IN_SESSION, TW_CAPABILITY_BELL, NONE),
+    EVENT(take_input_echo, TW_MSG_INPUT_ECHO, TW_IN_SESSION, TW_CAPABILITY_INPUT_ECHO, COUNTED),
+    EVENT(take_explanation, TW_MSG_EXPLANATION, TW_IN_OPEN, TW_CAPABILITY_EXPLAIN, COUNTED, ANY_VARINT,
+        ANY_VARINT, ANY_VARINT, ANY_VARINT, PAIRS),
+    HOLE,
+    HOLE,
+    HOLE,
+    HOLE,
+    HOLE,
+    HOLE,
+    HOLE,
+    HOLE,
+    {tw_take_begin, TW_MSG_BEGIN, TW_IN_OPEN, 0, {COUNTED, ANY_VARINT}},
+    {tw_take_end, TW_MSG_END, TW_IN_UPDATING, 0, {NONE}},
     {tw_take_tile, TW_MSG_FILL, TW_IN_UPDATING, 0, {RECT, PIXEL}},
-    {tw_take_tile, TW_MSG_RAW, TW_IN_UPDATING, 0, {RECT, REST}},
-#if TW_WITH_CODEC
-    {tw_take_tile, TW_MSG_CODEC, TW_IN_UPDATING, 0, {RECT, ANY_8, REST}},
-#else
-    UNWANTED(TW_MSG_CODEC, TW_IN_UPDATING),
-#endif
-#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
-    {tw_take_tile, TW_MSG_JPEG, TW_IN_UPDATING, 0, {RECT, QUALITY, SAMPLING_BYTE, SAMPLING, REST}},
-#else
-    UNWANTED(TW_MSG_JPEG, TW_IN_UPDATING),
-#endif
 #if TW_WITH_COPY
     {tw_take_copy, TW_MSG_COPY, TW_IN_UPDATING, TW_CAPABILITY_COPY, {RECT, POINT}},
 #else
     UNWANTED(TW_MSG_COPY, TW_IN_UPDATING),
 #endif
 #if TW_WITH_CACHE
-    {tw_take_cache_draw, TW_MSG_CACHE_DRAW, TW_IN_UPDATING, TW_CAPABILITY_COPY, {SLOT, POINT}},
     {tw_take_cache_store, TW_MSG_CACHE_STORE, TW_IN_UPDATING, TW_CAPABILITY_COPY, {SLOT, RECT}},
+    {tw_take_cache_draw, TW_MSG_CACHE_DRAW, TW_IN_UPDATING, TW_CAPABILITY_COPY, {SLOT, POINT}},
 #else
-    UNWANTED(TW_MSG_CACHE_DRAW, TW_IN_UPDATING),
     UNWANTED(TW_MSG_CACHE_STORE, TW_IN_UPDATING),
+    UNWANTED(TW_MSG_CACHE_DRAW, TW_IN_UPDATING),
+#endif
+    HOLE,
+    HOLE,
+    {tw_take_tile, TW_MSG_RAW, TW_IN_UPDATING, 0, {RECT, REST}},
+    {tw_take_tile, TW_MSG_PALETTE, TW_IN_UPDATING, 0, {RECT, REST}},
+#if TW_WITH_CODEC
+    {tw_take_tile, TW_MSG_CODEC, TW_IN_UPDATING, 0, {RECT, ANY_8, REST}},
+#else
+    UNWANTED(TW_MSG_CODEC, TW_IN_UPDATING),
 #endif
     {take_unwanted, TW_MSG_DEFLATE, TW_IN_UPDATING, 0, {RECT, INFLATED, REST}},
-    {tw_take_begin, TW_MSG_BEGIN, TW_IN_OPEN, 0, {COUNTED, ANY_VARINT}},
-    {tw_take_end, TW_MSG_END, TW_IN_UPDATING, 0, {NONE}},
-    {take_ping, TW_MSG_PING, TW_IN_SESSION, 0, {STAMP}},
-    {take_goodbye, TW_MSG_GOODBYE, TW_IN_ANY, 0, {ANY_16, TEXT}},
-    {tw_take_welcome, TW_MSG_WELCOME, TW_IN_ANY, 0, {REST}},
-#if TW_WITH_HMAC
-    {tw_take_proof, TW_MSG_PROOF, TW_IN_CHALLENGED, 0, {PROOF}},
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
+    {tw_take_tile, TW_MSG_JPEG, TW_IN_UPDATING, 0, {RECT, QUALITY, SAMPLING_BYTE, SAMPLING, REST}},
 #else
-    UNWANTED(TW_MSG_PROOF, TW_IN_CHALLENGED),
-#endif
-#if TW_WITH_CURSOR
-    {take_cursor_position, TW_MSG_CURSOR_POSITION, TW_IN_SESSION, 0, {POINT}},
-    {take_cursor_shape, TW_MSG_CURSOR_SHAPE, TW_IN_SESSION, 0,
-        {SHAPE_SIDE, SHAPE_SIDE, SHAPE_PLACE, SHAPE_PLACE, SHAPE_PLACE, SHAPE}},
-#else
-    UNWANTED(TW_MSG_CURSOR_POSITION, TW_IN_SESSION),
-    UNWANTED(TW_MSG_CURSOR_SHAPE, TW_IN_SESSION),
-#endif
-#if TW_WITH_CLIPBOARD
-    {take_clipboard, TW_MSG_CLIPBOARD, TW_IN_SESSION, TW_CAPABILITY_CLIPBOARD, {CLIPBOARD, CLIPBOARD, REST}},
-#else
-    UNWANTED(TW_MSG_CLIPBOARD, TW_IN_SESSION),
-#endif
-#if TW_WITH_RESIZE
-    {take_resize, TW_MSG_RESIZE, TW_IN_OPEN, TW_CAPABILITY_RESIZE, {SIDE, SIDE, AREA}},
-#else
-    UNWANTED(TW_MSG_RESIZE, TW_IN_OPEN),
-#endif
-#if TW_WITH_EVENTS
-    {take_pong, TW_MSG_PONG, TW_IN_SESSION, 0, {STAMP}},
-    {take_notice, TW_MSG_NOTICE, TW_IN_SESSION, 0, {ANY_16, TEXT}},
-    {take_setting, TW_MSG_SETTING, TW_IN_SESSION, 0, {FPS, SET_QUALITY, BIT}},
-    {take_view_state, TW_MSG_VIEW_STATE, TW_IN_SESSION, 0, {BIT, UP_TO_3, BIT, SIDE, SIDE, RECT}},
-    {take_control_state, TW_MSG_CONTROL_STATE, TW_IN_SESSION, 0, {UP_TO_2, ANY_VARINT}},
-    {take_bell, TW_MSG_BELL, TW_IN_SESSION, TW_CAPABILITY_BELL, {NONE}},
-    {take_input_echo, TW_MSG_INPUT_ECHO, TW_IN_SESSION, TW_CAPABILITY_INPUT_ECHO, {COUNTED}},
-    {take_explanation, TW_MSG_EXPLANATION, TW_IN_OPEN, TW_CAPABILITY_EXPLAIN,
-        {COUNTED, ANY_VARINT, ANY_VARINT, ANY_VARINT, ANY_VARINT, PAIRS}},
+    UNWANTED(TW_MSG_JPEG, TW_IN_UPDATING),
 #endif
 };
 
+unsigned tw_slot_of(unsigned type) {
+    return (type & 0x1F) | (type & 0x40) >> 1;
+}
+
 const tw_kind *tw_kind_of(unsigned type) {
-    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (kinds[i].type == type) {
-            return &kinds[i];
-        }
-    }
-    return NULL;
+    const unsigned slot = tw_slot_of(type);
+    return type != 0 && slot < sizeof kinds / sizeof *kinds && kinds[slot].type == type ? &kinds[slot] : NULL;
 }
 
 tw_status tw_take_message(tw_client *client, const tw_kind *kind, const uint8_t *bytes, size_t length) {
     tw_reader reader = tw_reader_of(bytes, length);
-    tw_body body;
-    memset(&body, 0, sizeof body);
-    body.type = kind->type;
-    read_fields(&reader, &body, kind->fields);
+    tw_body *body = &client->body;
+    body->type = kind->type;
+    read_fields(&reader, body, kind->fields);
     if (kind->type >= TW_DRAWING_FIRST) { /* the others may grow at their end */
         tw_read_end(&reader);
     }
@@ -414,5 +446,5 @@ tw_status tw_take_message(tw_client *client, const tw_kind *kind, const uint8_t 
     if ((client->capabilities & kind->capability) != kind->capability) {
         return TW_CODE_NOT_OFFERED;
     }
-    return kind->take(client, &body);
+    return kind->take(client, body);
 }

@@ -49,17 +49,16 @@ static void store_colour(tw_client *client, unsigned index, uint32_t pixel) {
     }
 }
 
-/* Pixels of one colour. */
+/* Pixels of one colour, one at least; returns where they end. */
 static inline uint8_t *put_run(
     const tw_palette *palette, unsigned stored, uint8_t *out, unsigned index, uint32_t count) {
-    uint8_t *const end = out + (size_t)count * stored;
 #if TW_WITH_8BIT
     if (stored == 1) {
         const uint8_t colour = palette->of1[index];
         do {
             *out++ = colour;
-        } while (out != end);
-        return end;
+        } while (--count != 0);
+        return out;
     }
 #endif
 #if TW_WITH_XRGB8888
@@ -68,8 +67,8 @@ static inline uint8_t *put_run(
         do {
             *(uint32_t *)(void *)out = colour;
             out += 4;
-        } while (out != end);
-        return end;
+        } while (--count != 0);
+        return out;
     }
 #endif
     {
@@ -77,9 +76,9 @@ static inline uint8_t *put_run(
         do {
             *(uint16_t *)(void *)out = colour;
             out += 2;
-        } while (out != end);
+        } while (--count != 0);
     }
-    return end;
+    return out;
 }
 
 static tw_status run_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows) {

@@ -111,20 +111,20 @@ uint32_t tw_pixel(const tw_client *client, const uint8_t *packed) {
 
 void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint32_t count) {
 #if TW_WITH_XRGB8888
-    if (client->stored == 4) {
+    if (tw_stored(client) == 4) {
         uint32_t *words = (uint32_t *)(void *)out;
-        for (; count != 0; count--) {
+        do {
             *words++ = pixel;
-        }
+        } while (--count != 0);
         return;
     }
 #endif
 #if TW_WITH_RGB565
-    if (client->stored == 2) {
+    if (tw_stored(client) == 2) {
         uint16_t *halves = (uint16_t *)(void *)out;
-        for (; count != 0; count--) {
+        do {
             *halves++ = (uint16_t)pixel;
-        }
+        } while (--count != 0);
         return;
     }
 #endif

@@ -226,7 +226,7 @@ typedef struct tw_client_config {
 #define TW_CLIENT_SIZE(model_kib, max_rect_width) \
     (TW_SEND_SIZE + TW_CLIENT_STATE_SIZE + (TW_WITH_STATISTICS ? 856 : 0) \
         + ((model_kib) != 0 ? 1024 * (model_kib) + TW_CLIENT_ROWS_SIZE(max_rect_width) : 0))
-#define TW_CLIENT_STATE_SIZE 1264
+#define TW_CLIENT_STATE_SIZE 1328
 #define TW_CLIENT_ROWS_SIZE(width) (8 * (((width) < TW_MIN_RECT_WIDTH ? TW_MIN_RECT_WIDTH : (width)) + 8))
 
 /* Bytes of the tile cache. */
