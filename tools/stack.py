@@ -18,7 +18,6 @@ CALLBACK: Final = re.compile(r"(client->)?callbacks->\w+\(|client->(now_us|jpeg)
 POINTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "draw": ("draw_plain", "draw_shared"),
     "kind->take": (
-        "1",
         "take_bell",
         "take_clipboard",
         "take_control_state",

@@ -311,16 +311,6 @@ static tw_status take_cursor_position(tw_client *client, const tw_body *body) {
 
 /* ---- The table -------------------------------------------------------------------------------------------- */
 
-#if TW_WITH_EVENTS
-#    define EVENT(take, type, states, capability, ...) \
-        { \
-            take, type, states, capability, { \
-                __VA_ARGS__ \
-            } \
-        }
-#else
-#    define EVENT(take, type, states, capability, ...) HOLE
-#endif
 /* What tw_config.h leaves out: refused, whatever is in it. */
 #define UNWANTED(type, states) \
     { \
@@ -347,14 +337,23 @@ static const tw_kind kinds[] = {
     UNWANTED(TW_MSG_PROOF, TW_IN_CHALLENGED),
 #endif
     {take_ping, TW_MSG_PING, TW_IN_SESSION, 0, {STAMP}},
-    EVENT(take_pong, TW_MSG_PONG, TW_IN_SESSION, 0, STAMP),
-    EVENT(take_notice, TW_MSG_NOTICE, TW_IN_SESSION, 0, ANY_16, TEXT),
+#if TW_WITH_EVENTS
+    {take_pong, TW_MSG_PONG, TW_IN_SESSION, 0, {STAMP}},
+    {take_notice, TW_MSG_NOTICE, TW_IN_SESSION, 0, {ANY_16, TEXT}},
+#else
+    HOLE,
+    HOLE,
+#endif
 #if TW_WITH_CLIPBOARD
     {take_clipboard, TW_MSG_CLIPBOARD, TW_IN_SESSION, TW_CAPABILITY_CLIPBOARD, {CLIPBOARD, CLIPBOARD, REST}},
 #else
     UNWANTED(TW_MSG_CLIPBOARD, TW_IN_SESSION),
 #endif
-    EVENT(take_setting, TW_MSG_SETTING, TW_IN_SESSION, 0, FPS, SET_QUALITY, BIT),
+#if TW_WITH_EVENTS
+    {take_setting, TW_MSG_SETTING, TW_IN_SESSION, 0, {FPS, SET_QUALITY, BIT}},
+#else
+    HOLE,
+#endif
 #if TW_WITH_RESIZE
     {take_resize, TW_MSG_RESIZE, TW_IN_OPEN, TW_CAPABILITY_RESIZE, {SIDE, SIDE, AREA}},
 #else
@@ -368,8 +367,13 @@ static const tw_kind kinds[] = {
     HOLE,
     HOLE,
     {tw_take_welcome, TW_MSG_WELCOME, TW_IN_ANY, 0, {REST}},
-    EVENT(take_view_state, TW_MSG_VIEW_STATE, TW_IN_SESSION, 0, BIT, UP_TO_3, BIT, SIDE, SIDE, RECT),
-    EVENT(take_control_state, TW_MSG_CONTROL_STATE, TW_IN_SESSION, 0, UP_TO_2, ANY_VARINT),
+#if TW_WITH_EVENTS
+    {take_view_state, TW_MSG_VIEW_STATE, TW_IN_SESSION, 0, {BIT, UP_TO_3, BIT, SIDE, SIDE, RECT}},
+    {take_control_state, TW_MSG_CONTROL_STATE, TW_IN_SESSION, 0, {UP_TO_2, ANY_VARINT}},
+#else
+    HOLE,
+    HOLE,
+#endif
 #if TW_WITH_CURSOR
     {take_cursor_shape, TW_MSG_CURSOR_SHAPE, TW_IN_SESSION, 0,
         {SHAPE_SIDE, SHAPE_SIDE, SHAPE_PLACE, SHAPE_PLACE, SHAPE_PLACE, SHAPE}},
@@ -378,10 +382,16 @@ static const tw_kind kinds[] = {
     UNWANTED(TW_MSG_CURSOR_SHAPE, TW_IN_SESSION),
     UNWANTED(TW_MSG_CURSOR_POSITION, TW_IN_SESSION),
 #endif
-    EVENT(take_bell, TW_MSG_BELL, TW_IN_SESSION, TW_CAPABILITY_BELL, NONE),
-    EVENT(take_input_echo, TW_MSG_INPUT_ECHO, TW_IN_SESSION, TW_CAPABILITY_INPUT_ECHO, COUNTED),
-    EVENT(take_explanation, TW_MSG_EXPLANATION, TW_IN_OPEN, TW_CAPABILITY_EXPLAIN, COUNTED, ANY_VARINT,
-        ANY_VARINT, ANY_VARINT, ANY_VARINT, PAIRS),
+#if TW_WITH_EVENTS
+    {take_bell, TW_MSG_BELL, TW_IN_SESSION, TW_CAPABILITY_BELL, {NONE}},
+    {take_input_echo, TW_MSG_INPUT_ECHO, TW_IN_SESSION, TW_CAPABILITY_INPUT_ECHO, {COUNTED}},
+    {take_explanation, TW_MSG_EXPLANATION, TW_IN_OPEN, TW_CAPABILITY_EXPLAIN,
+        {COUNTED, ANY_VARINT, ANY_VARINT, ANY_VARINT, ANY_VARINT, PAIRS}},
+#else
+    HOLE,
+    HOLE,
+    HOLE,
+#endif
     HOLE,
     HOLE,
     HOLE,

@@ -52,6 +52,7 @@ static void store_colour(tw_client *client, unsigned index, uint32_t pixel) {
 /* Pixels of one colour, one at least; returns where they end. */
 static inline uint8_t *put_run(
     const tw_palette *palette, unsigned stored, uint8_t *out, unsigned index, uint32_t count) {
+    (void)stored; /* RGB565 may be all there is */
 #if TW_WITH_8BIT
     if (stored == 1) {
         const uint8_t colour = palette->of1[index];
