@@ -103,6 +103,7 @@ UINT tx_thread_info_get(TX_THREAD *thread, CHAR **name, UINT *state, ULONG *run_
 TX_THREAD *tx_thread_identify(VOID);
 UINT tx_thread_sleep(ULONG ticks);
 ULONG tx_time_get(VOID);
+VOID tx_time_set(ULONG ticks); /* waits go on as they were */
 
 UINT tx_event_flags_create(TX_EVENT_FLAGS_GROUP *group, CHAR *name);
 UINT tx_event_flags_delete(TX_EVENT_FLAGS_GROUP *group);
@@ -127,10 +128,20 @@ VOID tx_application_define(VOID *first_unused_memory);
 
 /* From here on this host's thread is an interrupt, or no longer. */
 void tx_standin_interrupt(int is_interrupt);
+/* Who calls: a thread; tx_application_define(); an interrupt; what is no thread of ThreadX here, but is of NetX Duo. */
+typedef enum tx_standin_caller {
+    TX_STANDIN_THREAD,
+    TX_STANDIN_INIT,
+    TX_STANDIN_ISR,
+    TX_STANDIN_OTHER
+} tx_standin_caller;
+tx_standin_caller tx_standin_who(void);
 /* Bytes of its stack that a thread has used since it began. */
 ULONG tx_standin_stack_used(const TX_THREAD *thread);
 /* What is wrong in the stand-in itself, or in how it is used. */
 void tx_standin_fail(const char *what);
+/* Ticks of the clock by which everything waits. */
+ULONG tx_standin_ticks(void);
 /* Waits on the one lock, which is held, until something changed: 0, or the deadline (in ticks) is over. */
 int tx_standin_wait(ULONG wait_option, ULONG since);
 void tx_standin_changed(void);
