@@ -29,6 +29,7 @@ typedef struct device {
     UINT is_nosy;
     UINT hold; /* 1: what is drawn stays pending until "drawn"; 2: until a DMA has it, soon */
     uint8_t receive[65536], memory[TW_CLIENT_SIZE(48, MOST_WIDTH)], cache[TW_CACHE_SIZE(SLOTS, SLOT_BYTES)];
+    uint8_t jpeg[TW_JPEG_MEMORY_SIZE];
     ULONG queue[TW_THREADX_QUEUE_SIZE(64) / sizeof(ULONG)];
     CHAR copied[TW_MAX_CLIPBOARD];
 } device;
@@ -167,6 +168,11 @@ static VOID on_clipboard_sent(VOID *user, const VOID *text, UINT status) {
     host_say("%ld copied %u %d\n", index_of(user), status, text == ((device *)user)->copied);
 }
 
+static uint32_t now_us(void *user) {
+    (void)user;
+    return host_now_us();
+}
+
 static UINT fill_random(VOID *user, VOID *memory, ULONG length) {
     (void)user;
     return !read_shared(&has_no_randomness) && host_random(memory, length) ? TX_SUCCESS : TX_NOT_DONE;
@@ -201,10 +207,12 @@ static void set_memory(device *one, int out_of_pool) {
     config->client.receive_size = sizeof one->receive;
     config->client.cache_slots = SLOTS;
     config->client.cache_slot_bytes = SLOT_BYTES;
+    config->client.jpeg_memory_size = TW_JPEG_MEMORY_SIZE;
     if (out_of_pool) {
         config->byte_pool = &bytes;
         return;
     }
+    config->client.jpeg_memory = one->jpeg;
     config->client.receive = one->receive;
     config->client.cache = one->cache;
     config->client.cache_size = sizeof one->cache;
@@ -269,6 +277,7 @@ static UINT create(device *one, UINT port, int out_of_pool, char **words, int co
     config->client.callbacks = &callbacks;
     config->client.user = one;
     config->server = host_server(NX_IP_VERSION_V4);
+    config->client.now_us = now_us;
     config->port = port;
     config->random = fill_random;
     config->state = on_state;
@@ -354,12 +363,15 @@ static UINT report(const command *given) {
     if (status == TX_SUCCESS) {
         host_say("%ld statistics state=%u code=%u status=%u attempts=%u connections=%u packets_received=%u "
                  "packets_sent=%u bytes_received=%llu bytes_sent=%llu inputs=%u joined=%u lost=%u refused=%u "
-                 "shortages=%u window_waits=%u draw_waits=%u client_bytes=%llu updates=%u\n",
+                 "shortages=%u window_waits=%u draw_waits=%u client_bytes=%llu updates=%u inputs_shown=%u "
+                 "input_to_picture_us=%u input_to_picture_sum_us=%llu updates_dropped=%u\n",
             index_of(given->one), found.state, found.code, found.status, found.attempts, found.connections,
             found.packets_received, found.packets_sent, (unsigned long long)found.bytes_received,
             (unsigned long long)found.bytes_sent, found.inputs, found.inputs_joined, found.inputs_lost,
             found.inputs_refused, found.packet_shortages, found.window_waits, found.draw_waits,
-            (unsigned long long)found.client.bytes, (unsigned)found.client.updates);
+            (unsigned long long)found.client.bytes, (unsigned)found.client.updates,
+            (unsigned)found.client.inputs_shown, (unsigned)found.client.input_to_picture_us,
+            (unsigned long long)found.client.input_to_picture_sum_us, (unsigned)found.client.updates_dropped);
     }
     return status;
 }

@@ -5,6 +5,7 @@
 #define HOST_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "nx_api.h"
 
@@ -17,6 +18,8 @@ NXD_ADDRESS host_server(UINT version);
 int host_read_line(char *line, size_t size);
 /* One line of output, whole. */
 void host_say(const char *format, ...);
+/* Microseconds of any clock. */
+uint32_t host_now_us(void);
 int host_random(void *memory, size_t length);
 int host_save(const char *path, const void *data, size_t length);
 

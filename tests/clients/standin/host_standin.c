@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct interrupt {
     void (*routine)(void *);
@@ -51,6 +52,12 @@ void host_say(const char *format, ...) {
     (void)fflush(stdout);
     funlockfile(stdout);
     va_end(rest);
+}
+
+uint32_t host_now_us(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint32_t)((uint64_t)now.tv_sec * 1000000U + (uint64_t)now.tv_nsec / 1000U);
 }
 
 int host_random(void *memory, size_t length) {

@@ -367,6 +367,7 @@ static UINT take_all(TW_THREADX *session, VOID **stack, ULONG stack_size) {
     take(session, &status, &client->receive, client->receive_size);
     take(session, &status, &client->cache, client->cache_size);
     take(session, &status, &client->cursor_memory, client->cursor_memory_size);
+    take(session, &status, &client->jpeg_memory, client->jpeg_memory_size);
     take(session, &status, &client->jpeg_stream, client->jpeg_stream_size);
     config->queue = queue;
     return status;

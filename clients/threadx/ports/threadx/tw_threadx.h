@@ -72,7 +72,8 @@ extern "C" {
 typedef struct TW_THREADX_CONFIG_STRUCT {
     /* As without ThreadX, and checked by tw_threadx_create(). `nonce` and `resume` are set by the session; `boot_id`
      * too, once, where it is 0. What is missing here comes out of `byte_pool`: `receive` where `receive_size` is not 0,
-     * `cache` where `cache_slots` is not, and so `cursor_memory` and `jpeg_stream` where their sizes are not. */
+     * `cache` where `cache_slots` is not, and so `cursor_memory`, `jpeg_memory` and `jpeg_stream` where their sizes are
+     * not. */
     tw_client_config client;
     VOID *memory; /* TW_CLIENT_SIZE bytes; NULL: out of the byte pool */
     ULONG memory_size;
@@ -143,7 +144,7 @@ typedef struct TW_THREADX_MOTION_STRUCT {
     LONG dx, dy;
 } TW_THREADX_MOTION;
 
-#define TW_THREADX_TAKEN 7
+#define TW_THREADX_TAKEN 8
 
 typedef struct TW_THREADX_STRUCT {
     ULONG id;
