@@ -861,7 +861,7 @@ def artist(real: tuple[str, int]) -> Iterator[Painter]:
         yield client
 
 
-def expected(display_name: str) -> bytes:
+def expected(display_name: str, size: tuple[int, int] = SIZE) -> bytes:
     """What an RGB565 panel of the screen's size must show."""
 
     async def look() -> bytes:
@@ -870,8 +870,8 @@ def expected(display_name: str) -> bytes:
         screen = Screen(*capture.size)
         for patch in capture.patches:
             screen.blit(patch.rect, patch.pixels)
-        surface = Surface(*SIZE, PixelFormat.RGB565)
-        surface.render(screen, View(capture.size, SIZE, Point(0, 0)), surface.rect)
+        surface = Surface(*size, PixelFormat.RGB565)
+        surface.render(screen, View(capture.size, size, Point(0, 0)), surface.rect)
         return bytes(surface.pixels)
 
     return trio.run(look)

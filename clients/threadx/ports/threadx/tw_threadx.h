@@ -254,6 +254,7 @@ UINT tw_threadx_retry(TW_THREADX *session);
 /* The pixels that were TW_DRAW_PENDING are no longer read. Once for each time, also before the callback returns. */
 UINT tw_threadx_draw_done(TW_THREADX *session);
 
+/* How it stands and what it has done, as of the last time that its thread came round. From anywhere. */
 UINT tw_threadx_statistics(TW_THREADX *session, TW_THREADX_STATISTICS *statistics);
 
 /* ---- From the session's callbacks ------------------------------------------------------------------------- */
