@@ -24,6 +24,7 @@ from tilewire.server.display import open_display
 from tilewire.server.pixels import Screen, Surface
 from tilewire.server.view import View
 
+from tests.certificates import Authority, openssl
 from tests.clients import test_posix
 from tests.clients.support import KEY, SERVER_NONCE, reply, welcome
 from tests.clients.test_build import INCLUDES, SOURCES, THREADX, WARNINGS, compiler, run
@@ -54,7 +55,8 @@ def build(folder: Path, name: str, *flags: str) -> Path:
     folders = [f"-I{PORT}", f"-I{STANDIN}"]
     sources = [*SOURCES, *sorted(PORT.glob("*.c")), *sorted(STANDIN.glob("*.c")), HERE / "threadx_device.c"]
     standard = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", *WARNINGS]
-    run(compiler("gcc"), *standard, *INCLUDES, *folders, *flags, *sources, "-lpthread", "-o", made)
+    libraries = ["-lssl", "-lcrypto"] if "-DNX_SECURE_ENABLE" in flags else []
+    run(compiler("gcc"), *standard, *INCLUDES, *folders, *flags, *sources, "-lpthread", *libraries, "-o", made)
     return made
 
 
@@ -65,8 +67,10 @@ def plain_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def memory_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With TLS; the other programs are without."""
     flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    return build(tmp_path_factory.mktemp("memory"), "memory", *flags)
+    tls = ("-DTW_THREADX_WITH_TLS=1", "-DNX_SECURE_ENABLE")
+    return build(tmp_path_factory.mktemp("memory"), "memory", *flags, *tls)
 
 
 @pytest.fixture(scope="module")
@@ -1005,3 +1009,96 @@ def test_many_inputs_at_once(thread_program: Path, real: tuple[str, int], artist
         seen = device.statistics()
         assert seen["inputs"] + seen["joined"] + seen["lost"] > 300
         assert seen["refused"] == 0
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def der(authority: Authority) -> Path:
+    """The authority's certificate as devices have it."""
+    made = authority.certificate.with_suffix(".der")
+    openssl("x509", "-in", authority.certificate, "-outform", "DER", "-out", made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def secure(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """As `real`, but it speaks nothing but TLS, and wants a key."""
+    folder = tmp_path_factory.mktemp("secure")
+    keys = folder / "keys"
+    keys.touch(mode=0o600)
+    keys.write_text(f"threadx-0 {KEY.hex()}\n")
+    flags = ["--keys", str(keys), *authority.issue("secure").flags, "--tls-only", "--size", "320x240"]
+    with served(["run", "--listen", "127.0.0.1:0", *flags, "--", "sleep", "1000"], folder / "log") as server:
+        found = re.search(r"on display (:\d+),", (folder / "log").read_text())
+        assert found
+        yield found[1], int(server.address.rpartition(":")[2])
+
+
+@pytest.mark.parametrize("hold", [0, 2])
+def test_the_picture_in_tls(
+    device: Device, tmp_path: Path, authority: Authority, secure: tuple[str, int], hold: int
+) -> None:
+    name, port = secure
+    with painter(name) as artist:
+        put_pixels(artist, Rect(10, 20, 200, 150), random.Random(4).randbytes(4 * 200 * 150))
+        device.good("create", 0, port, f"key={KEY.hex()}", f"tls={der(authority)}", f"hold={hold}")
+        device.good("start", 0)
+        for colour in (0xFF0000, 0x1234AB):
+            artist.fill(Rect(30, 30, 200, 60), colour)
+            device.until_shown(tmp_path, expected(name))
+        with key_reader(name) as reader:
+            assert trio.run(typed, reader, device, "Gr\u00fc\u00dfe") == "Gr\u00fc\u00dfe"
+    device.good("stop", 0, 500)
+    device.until(f"0 state {STOPPED} 0 0")
+    assert device.resources()["packets"] == 0
+
+
+def test_a_line_in_tls_that_is_cut(
+    device: Device, tmp_path: Path, authority: Authority, secure: tuple[str, int]
+) -> None:
+    name, port = secure
+    with painter(name) as artist, Proxy(port, [1_000, 20_000]) as proxy:  # in the handshake, and in a picture
+        put_pixels(artist, Rect(10, 20, 200, 150), random.Random(5).randbytes(4 * 200 * 150))
+        device.good("create", 0, proxy.port, f"key={KEY.hex()}", f"tls={der(authority)}")
+        device.good("start", 0)
+        device.until(f"0 welcome {int(Resumed.RESUMED)} 320x240")
+        device.until_shown(tmp_path, lambda: expected(name))
+        assert device.statistics()["attempts"] == 3
+        device.good("delete", 0, 500)
+
+
+def test_a_server_that_nobody_vouches_for(device: Device, tmp_path: Path, secure: tuple[str, int]) -> None:
+    other = Authority(tmp_path, "other")
+    device.good("create", 0, secure[1], f"key={KEY.hex()}", f"tls={der(other)}")
+    device.good("start", 0)
+    device.until(f"0 state {WAITING} {int(Code.CLOSED)} .*")
+    seen = device.statistics()
+    assert seen["connections"] == 0
+    assert seen["status"] not in (SUCCESS, NOT_CONNECTED)
+
+
+def test_a_server_without_tls(device: Device, authority: Authority, real: tuple[str, int]) -> None:
+    device.good("create", 0, real[1], f"tls={der(authority)}")
+    device.good("start", 0)
+    device.until(f"0 state {WAITING} {int(Code.CLOSED)} .*")
+    assert device.statistics()["connections"] == 0
+
+
+def test_stop_in_the_handshake_of_tls(device: Device, authority: Authority) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        device.good("create", 0, silent.getsockname()[1], f"tls={der(authority)}")
+        device.good("start", 0)
+        peer, _ = silent.accept()
+        with peer:
+            assert peer.recv(1) == b"\x16"
+            assert device("stop", 0, 0) in (SUCCESS, NOT_DONE)
+            while peer.recv(4096):
+                pass
+        device.good("stop", 0, 500)
+    assert device.resources()["packets"] == 0

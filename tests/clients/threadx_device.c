@@ -32,6 +32,7 @@ typedef struct device {
     uint8_t jpeg[TW_JPEG_MEMORY_SIZE];
     ULONG queue[TW_THREADX_QUEUE_SIZE(64) / sizeof(ULONG)];
     CHAR copied[TW_MAX_CLIPBOARD];
+    CHAR trusted[1024]; /* a file */
 } device;
 
 static CHAR device_name[] = "device";
@@ -186,8 +187,7 @@ static UINT resolve_nothing(VOID *user, NXD_ADDRESS *server, ULONG wait_option) 
 
 #if TW_THREADX_WITH_TLS
 static UINT set_up_tls(VOID *user, NX_SECURE_TLS_SESSION *tls) {
-    (void)user;
-    return nx_secure_tls_session_create(tls, NULL, NULL, 0);
+    return host_tls_setup(tls, ((device *)user)->trusted);
 }
 #endif
 
@@ -251,6 +251,7 @@ static void set(device *one, const char *word) {
     }
 #if TW_THREADX_WITH_TLS
     else if (strncmp(word, "tls=", 4) == 0) {
+        strncpy(one->trusted, value, sizeof one->trusted - 1);
         config->tls_setup = set_up_tls;
     }
 #endif

@@ -14,6 +14,13 @@ void host_ip_create(NX_IP *ip, NX_PACKET_POOL *pool);
 /* Where the test's server listens: NX_IP_VERSION_V4 or _V6. */
 NXD_ADDRESS host_server(UINT version);
 
+#ifdef NX_SECURE_ENABLE
+#    include "nx_secure_tls_api.h"
+/* For TW_THREADX_CONFIG.tls_setup: trusts the authority whose certificate (DER) is in that file, and a server that is
+ * called localhost. */
+UINT host_tls_setup(NX_SECURE_TLS_SESSION *tls, const char *trusted);
+#endif
+
 /* A line without its end, for as long as that takes; 0: no more will come. */
 int host_read_line(char *line, size_t size);
 /* One line of output, whole. */

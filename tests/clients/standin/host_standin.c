@@ -32,6 +32,12 @@ NXD_ADDRESS host_server(UINT version) {
     return address;
 }
 
+#ifdef NX_SECURE_ENABLE
+UINT host_tls_setup(NX_SECURE_TLS_SESSION *tls, const char *trusted) {
+    return nx_standin_tls_create(tls, trusted, "localhost");
+}
+#endif
+
 int host_read_line(char *line, size_t size) {
     char *end;
     if (fgets(line, (int)size, stdin) == NULL) {
