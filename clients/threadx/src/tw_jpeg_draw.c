@@ -157,7 +157,7 @@ static inline void store_others(unsigned kind, colours c, uint8_t *out) {
 
 /* Each of a row of eight twice, for blue, red and green. */
 static void double_row(uint16_t *out, const uint16_t *in) {
-    for (unsigned colour = 0; colour < 3; colour++, out += 64, in += 64) {
+    for (unsigned colour = 0; colour < 3; colour++, out += 16, in += 64) {
         for (unsigned x = 0; x < 8; x++) {
             out[2 * x] = out[2 * x + 1] = in[x];
         }
@@ -171,7 +171,8 @@ static void draw(const tw_client *client, uint32_t row, uint32_t rows, uint8_t *
     const unsigned kind = kind_of(client);
     const size_t size = LANES * (size_t)client->stored;
     const uint16_t *luma = samples->luma + row * columns, *added = samples->added + 8 * row;
-    uint16_t wide[2 * 64 + 16]; /* the colours as far apart as `added` has them */
+    const size_t apart = columns == 8 ? 64 : 16; /* from blue to red, and to green */
+    uint16_t wide[3 * 16];
     bool is_first = true;
     for (; rows != 0; rows--, row++, out += stride) {
         const uint16_t *const end = luma + columns;
@@ -184,7 +185,7 @@ static void draw(const tw_client *client, uint32_t row, uint32_t rows, uint8_t *
             added = wide;
         }
         for (; luma != end; luma += LANES, added += LANES, at += size) {
-            const colours c = sums(load(luma), load(added + 64), load(added + 128), load(added));
+            const colours c = sums(load(luma), load(added + apart), load(added + 2 * apart), load(added));
             if (TW_WITH_RGB565 && kind <= KIND_565_SWAPPED) {
                 tw_jpeg_word word = rgb565(c);
                 if (kind == KIND_565_SWAPPED) {
