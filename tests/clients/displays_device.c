@@ -13,6 +13,7 @@
 #include "spi_panel.h"
 #include "tw_posix.h"
 
+#define WORDS 8
 #define STEP_MS 2 /* an interrupt may come between the last look and the sleep */
 
 static uint8_t receive[16384], memory[TW_CLIENT_SIZE(48, GLASS_LONG)], jpeg[TW_JPEG_MEMORY_SIZE];
@@ -50,7 +51,7 @@ static int dump(const char *path) {
 }
 
 static int run(char **words, int count) {
-    unsigned long numbers[8] = {0};
+    unsigned long numbers[WORDS] = {0};
     board_counts seen;
     for (int i = 2; i < count; i++) {
         numbers[i] = strtoul(words[i], NULL, 0);
@@ -78,9 +79,14 @@ static int run(char **words, int count) {
 }
 
 static void obey(char *line) {
-    char *words[8], *rest = NULL;
+    static char none[] = "0"; /* a word that is not given */
+    char *words[WORDS], *rest = NULL;
     int count = 0;
-    for (char *word = strtok_r(line, " \n", &rest); word != NULL && count < 8; word = strtok_r(NULL, " \n", &rest)) {
+    for (int i = 0; i < WORDS; i++) {
+        words[i] = none;
+    }
+    for (char *word = strtok_r(line, " \n", &rest); word != NULL && count < WORDS;
+        word = strtok_r(NULL, " \n", &rest)) {
         words[count++] = word;
     }
     if (count < 2) {

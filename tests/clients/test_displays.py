@@ -1,9 +1,8 @@
-"""The examples of display adapters: real sessions on a board whose DMA is slow and whose panel is a model of the chip."""
+"""The examples of display adapters: real sessions, a board with a slow DMA, and models of a panel and of its chip."""
 
 from __future__ import annotations
 
 import random
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +12,13 @@ import trio
 from PIL import Image
 
 from tilewire.protocol import PixelFormat, Point, Rect
-from tilewire.protocol.constants import CursorMode, Rotation, ViewMode
+from tilewire.protocol.constants import Rotation, ViewMode
 from tilewire.server.cursor import NO_CURSOR, CursorImage
 from tilewire.server.view import View
 
 from tests.clients import test_threadx
 from tests.clients.test_build import C99, INCLUDES, SOURCES, THREADX, WARNINGS, compiler, run
-from tests.clients.test_threadx import SIZE, numbers
+from tests.clients.test_threadx import numbers
 from tests.server.sights import captured, pointer_of, seen, with_pointer
 from tests.server.test_views_picture import CLOCKWISE, arrow, stored
 from tests.server.xclient import Painter, painter

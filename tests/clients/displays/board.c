@@ -110,29 +110,29 @@ void board_start(unsigned bytes, long tick_ns) {
 /* ---- A panel that takes areas ----------------------------------------------------------------------------- */
 
 static uint16_t panel[FLUSH_WIDTH * FLUSH_HEIGHT];
-static flush_area area;
-static unsigned area_at; /* bytes of it that came */
+static flush_area sent;
+static unsigned sent_at; /* bytes of it that came */
 
 const uint16_t *board_panel(void) {
     return panel;
 }
 
 static void take_area(const uint8_t *bytes, size_t count) {
-    const unsigned width = (unsigned)(area.x2 - area.x1 + 1);
-    for (size_t i = 0; i < count; i++, area_at++) {
-        const unsigned pixel = area_at / 2, x = (unsigned)area.x1 + pixel % width,
-                       y = (unsigned)area.y1 + pixel / width;
-        ((uint8_t *)panel)[2 * (y * FLUSH_WIDTH + x) + area_at % 2] = bytes[i];
+    const unsigned width = (unsigned)(sent.x2 - sent.x1 + 1);
+    for (size_t i = 0; i < count; i++, sent_at++) {
+        const unsigned pixel = sent_at / 2, x = (unsigned)sent.x1 + pixel % width,
+                       y = (unsigned)sent.y1 + pixel / width;
+        ((uint8_t *)panel)[2 * (y * FLUSH_WIDTH + x) + sent_at % 2] = bytes[i];
     }
 }
 
-void flush_board_start(const flush_area *wanted, uint16_t *pixels) {
-    REQUIRE(wanted->x1 >= 0 && wanted->x1 <= wanted->x2 && wanted->x2 < (int)FLUSH_WIDTH && wanted->y1 >= 0
-                && wanted->y1 <= wanted->y2 && wanted->y2 < (int)FLUSH_HEIGHT,
+void flush_board_start(const flush_area *area, uint16_t *pixels) {
+    REQUIRE(area->x1 >= 0 && area->x1 <= area->x2 && area->x2 < (int)FLUSH_WIDTH && area->y1 >= 0
+                && area->y1 <= area->y2 && area->y2 < (int)FLUSH_HEIGHT,
         "an area outside the panel");
-    area = *wanted;
-    area_at = 0;
-    begin(pixels, 2U * (size_t)(area.x2 - area.x1 + 1) * (size_t)(area.y2 - area.y1 + 1), take_area,
+    sent = *area;
+    sent_at = 0;
+    begin(pixels, 2U * (size_t)(sent.x2 - sent.x1 + 1) * (size_t)(sent.y2 - sent.y1 + 1), take_area,
         flush_display_ready);
 }
 
