@@ -382,6 +382,8 @@ static void hoard(int takes) {
 static int run_line(const command *given) {
     if (is(given, "line")) {
         line_set(value(given, 2), value(given, 3));
+    } else if (is(given, "plug")) {
+        line_plug(value(given, 2));
     } else if (is(given, "stall")) {
         line_stall(value(given, 2));
     } else if (is(given, "cut")) {
