@@ -898,3 +898,5 @@ def test_needs_nothing_but_lwip(tmp_path: Path, lwip_source: Path) -> None:
     allowed = re.compile(r"tw_\w+|tcp_\w+|pbuf_\w+|dns_gethostbyname|ip4?addr_aton|mem(cpy|set|move|cmp)")
     assert {name for name in needed if not allowed.fullmatch(name)} == set()
     assert {name for kind, name in table if kind in "bBdDcC"} == set()
+    sizes = [int(line.split()[0]) for line in run("arm-none-eabi-size", *objects).splitlines()[1:]]
+    assert sum(sizes) <= 4096
