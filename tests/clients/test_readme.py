@@ -22,7 +22,9 @@ from tools.served import served
 TEXT = readme.README.read_text(encoding="utf-8")
 PROGRAMS = readme.programs(TEXT)
 SIZE = (480, 272)
-HEADERS = sorted([*(THREADX / "include/tilewire").glob("tilewire.h"), *THREADX.glob("ports/*/*.h")])
+HEADERS = sorted(
+    [*(THREADX / "include/tilewire").glob("tilewire.h"), *THREADX.glob("ports/*/*.h"), *THREADX.glob("examples/*.h")]
+)
 
 __all__ = ["artist"]  # the fixture
 
@@ -132,8 +134,9 @@ def test_links_lead_somewhere() -> None:
     anchors |= set(re.findall(r'<a id="([^"]+)">', TEXT))
     for target in re.findall(r"\]\(#([^)]+)\)", TEXT):
         assert target in anchors, target
-    for named in ("protocol/SPEC.md", "clients/threadx/ports/threadx", "clients/threadx/ports/posix"):
-        assert (ROOT / named).exists(), named
+    for target in re.findall(r"\]\(([^#)]+)\)", TEXT):
+        assert (THREADX / target).exists(), target
+    assert (ROOT / "protocol/SPEC.md").exists()
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=lambda path: path.name)

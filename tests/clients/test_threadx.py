@@ -60,6 +60,27 @@ def build(folder: Path, name: str, *flags: str) -> Path:
     return made
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("-DTX_DISABLE_ERROR_CHECKING",),
+        ("-DNX_DISABLE_PACKET_CHAIN",),
+        ("-DTW_WITH_STATISTICS=0", "-DTW_WITH_CLIPBOARD=0"),
+        ("-DTW_THREADX_WITH_TLS=1", "-DNX_SECURE_ENABLE"),
+        ("-DTX_TIMER_TICKS_PER_SECOND=1000U",),
+    ],
+    ids=" ".join,
+)
+def test_the_port_compiles_without_a_warning(flags: tuple[str, ...]) -> None:
+    """As firmwares may be configured, as C99 and, the header, as C++17."""
+    folders = [*INCLUDES, f"-I{PORT}", f"-I{STANDIN}"]
+    for cc in ("gcc", "clang"):
+        run(compiler(cc), "-std=c99", "-fsyntax-only", *WARNINGS, *flags, *folders, *sorted(PORT.glob("*.c")))
+    header = ("-x", "c++", "-std=c++17", PORT / "tw_threadx.h")
+    run(compiler("g++"), "-fsyntax-only", *WARNINGS, *flags, *folders, *header)
+
+
 @pytest.fixture(scope="module")
 def plain_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("plain"), "plain", "-Os", "-g")

@@ -21,7 +21,9 @@ typedef unsigned short USHORT;
 #define TX_NULL ((void *)0)
 #define TX_NO_WAIT 0U
 #define TX_WAIT_FOREVER 0xFFFFFFFFU
-#define TX_TIMER_TICKS_PER_SECOND 100U
+#ifndef TX_TIMER_TICKS_PER_SECOND
+#    define TX_TIMER_TICKS_PER_SECOND 100U
+#endif
 #define TX_MINIMUM_STACK 16384U
 #define TX_MAX_PRIORITIES 32U
 #define TX_NO_TIME_SLICE 0U
