@@ -16,7 +16,6 @@ CALLBACK: Final = re.compile(r"(client->)?callbacks->\w+\(|client->(now_us|jpeg)
 """What the caller gave: the core adds nothing to what it takes."""
 
 POINTERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "draw": ("draw_plain", "draw_shared"),
     "kind->take": (
         "take_bell",
         "take_clipboard",

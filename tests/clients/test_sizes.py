@@ -203,6 +203,13 @@ int keep(int x) { return draw_shared(x) + 1; }
 """
 
 
+@pytest.fixture
+def drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core is what the program above is."""
+    monkeypatch.setattr(stack, "POINTERS", {"draw": ("draw_plain", "draw_shared", "left_out")})
+
+
+@pytest.mark.usefixtures("drawing")
 def test_a_pointer_of_the_core_is_followed(tmp_path: Path) -> None:
     program = POINTER.replace("NAME", "draw").replace("EITHER", "draw_shared")
     depth = stack.worst(graph_of(tmp_path, program))
@@ -215,6 +222,7 @@ def test_a_pointer_that_is_not_listed_is_an_error(tmp_path: Path) -> None:
         graph_of(tmp_path, POINTER.replace("NAME", "shown").replace("EITHER", "draw_shared"))
 
 
+@pytest.mark.usefixtures("drawing")
 @pytest.mark.parametrize("either", ["draw_shared", "other", "keep"])
 def test_what_pointers_may_point_to_is_compared_with_the_object(tmp_path: Path, either: str) -> None:
     graph = graph_of(tmp_path, POINTER.replace("NAME", "draw").replace("EITHER", either))

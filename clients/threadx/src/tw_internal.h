@@ -136,7 +136,6 @@ struct tw_client {
     uint32_t length, received, max_message;
     uint8_t *receive;
     const tw_kind *kind; /* NULL: one that this version does not know */
-    tw_body body;
 
     /* Drawing. */
     volatile uint8_t

@@ -443,9 +443,12 @@ const tw_kind *tw_kind_of(unsigned type) {
 
 tw_status tw_take_message(tw_client *client, const tw_kind *kind, const uint8_t *bytes, size_t length) {
     tw_reader reader = tw_reader_of(bytes, length);
-    tw_body *body = &client->body;
-    body->type = kind->type;
-    read_fields(&reader, body, kind->fields);
+    tw_body body;
+    for (unsigned i = 0; i < sizeof body.number / sizeof *body.number; i++) {
+        body.number[i] = 0;
+    }
+    body.type = kind->type;
+    read_fields(&reader, &body, kind->fields);
     if (kind->type >= TW_DRAWING_FIRST) { /* the others may grow at their end */
         tw_read_end(&reader);
     }
@@ -456,5 +459,5 @@ tw_status tw_take_message(tw_client *client, const tw_kind *kind, const uint8_t 
     if ((client->capabilities & kind->capability) != kind->capability) {
         return TW_CODE_NOT_OFFERED;
     }
-    return kind->take(client, body);
+    return kind->take(client, &body);
 }
