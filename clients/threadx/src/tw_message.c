@@ -93,7 +93,9 @@ static tw_status take_resize(tw_client *client, tw_reader *reader) {
     tw_cursor_forget(client);
 #endif
     if (client->callbacks->resize != NULL) {
+        client->pending = 1; /* no cursor is drawn before the surface is known to fit */
         client->callbacks->resize(client->user, width, height);
+        client->pending = 0;
     }
     /* Not ours to complain about: the server named a size that we cannot hold. */
     return tw_check_surface(client) == TW_OK ? TW_OK : TW_CODE_BAD_VALUE;
