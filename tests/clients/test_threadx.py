@@ -540,6 +540,13 @@ def test_stopping_and_starting(sane_device: Device, serve: Callable[..., int]) -
     assert [hello.resume for hello in hellos] == [None] * 3
 
 
+def test_stopping_before_the_thread_has_seen_the_start(device: Device) -> None:
+    device.good("create", 0, 1)
+    device.good("flick", 0, 200)
+    device.good("start", 0)
+    device.good("delete", 0, 500)
+
+
 def test_stop_while_connecting(device: Device) -> None:
     """Nobody answers: the queue of those who wait to be accepted is full."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
