@@ -195,7 +195,7 @@ static tw_status take_input_echo(tw_client *client, tw_reader *reader) {
         return TW_CODE_BAD_VALUE;
     }
 #if TW_WITH_STATISTICS
-    client->answered = input;
+    client->answered = input > client->answered ? input : client->answered;
 #endif
     if (client->callbacks->input_echo != NULL) {
         client->callbacks->input_echo(client->user, input);
