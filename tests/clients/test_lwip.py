@@ -594,6 +594,15 @@ def test_a_storm_of_interrupts(any_device: Device, serve: Callable[..., int]) ->
     assert len(at) + device.statistics()["joined"] == 1999
 
 
+def test_a_storm_between_any_two_instructions(tmp_path: Path, lwip_source: Path) -> None:
+    """A lift that the ring had no room for arrives nevertheless, and after all that came before it."""
+    folders = [f"-I{PORT}", f"-I{HERE / 'lwip'}", "-isystem", f"{lwip_source / 'include'}"]
+    program, ours = tmp_path / "interrupts", [HERE / "lwip_interrupts.c", PORT / "tw_lwip_input.c", *SOURCES]
+    flags = ("-std=c11", *WARNINGS, "-O2", "-g", "-mno-red-zone")
+    run(compiler("gcc"), *flags, *INCLUDES, *folders, *ours, "-o", program)
+    run(program)
+
+
 def places(heard: list[Event]) -> list[Point]:
     """Of the first finger, where there was one."""
     return [event.fingers[0].position for event in all_of(heard, m.Touch) if event.fingers]
