@@ -722,6 +722,15 @@ def test_what_cannot_be(device: Device, words: list[str], status: int) -> None:
     assert device("create", 0, 1) == PTR_ERROR
 
 
+@pytest.mark.parametrize("motions", [3, 4])
+def test_too_few_motions_do_not_compile(tmp_path: Path, motions: int) -> None:
+    """With 3, one of each kind could wait, none of which may give way."""
+    flags = ["-std=c99", f"-DTW_THREADX_MOTIONS={motions}", *INCLUDES, f"-I{PORT}", f"-I{STANDIN}"]
+    words = [compiler("gcc"), *flags, "-c", PORT / "tw_threadx_input.c", "-o", tmp_path / "made.o"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == ("at least 4" in done.stderr) == (motions < 4), done.stderr
+
+
 def test_a_byte_pool_that_is_too_small(device: Device) -> None:
     assert device("pool", 0, 1, "max_message=9999999") == NO_MEMORY
     assert device.resources()["allocated"] == 0
