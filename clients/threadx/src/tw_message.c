@@ -234,7 +234,7 @@ static tw_status take_input_echo(tw_client *client, const tw_body *body) {
         return TW_CODE_BAD_VALUE;
     }
 #    if TW_WITH_STATISTICS
-    client->answered = input;
+    client->answered = input > client->answered ? input : client->answered;
 #    endif
     if (client->callbacks->input_echo != NULL) {
         client->callbacks->input_echo(client->user, input);
@@ -280,7 +280,9 @@ static tw_status take_resize(tw_client *client, const tw_body *body) {
     tw_cursor_forget(client);
 #    endif
     if (client->callbacks->resize != NULL) {
+        client->pending = 1; /* no cursor is drawn before the surface is known to fit */
         client->callbacks->resize(client->user, client->width, client->height);
+        client->pending = 0;
     }
     /* Not ours to complain about: the server named a size that we cannot hold. */
     return tw_check_surface(client) == TW_OK ? TW_OK : TW_CODE_BAD_VALUE;
