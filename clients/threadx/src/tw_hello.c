@@ -73,6 +73,8 @@ tw_status tw_greet(tw_client *client, const tw_client_config *config) {
     put_pair(client, TW_HELLO_MAX_RECT, client->max_rect_width, 2, client->max_rect_area);
 #if TW_WITH_CODEC
     put_number(client, TW_HELLO_MODEL_KIB, client->model_kib, 1);
+#else
+    put_number(client, TW_HELLO_MODEL_KIB, 0, 1);
 #endif
 #if TW_WITH_CACHE
     if (client->cache != NULL) {
