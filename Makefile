@@ -1,6 +1,6 @@
 # make setup   install what is missing, build        make demo   Chromium on a device, once, for real
 # make test    setup, lint and every test            make lint   formatters, type checker, C warnings, clang-tidy
-# make sizes   the C client on a Cortex-M4: code, constants, memory
+# make sizes   the C client on four processors: code, constants, memory, stack
 # Every target may be run again; ARGS goes to pytest: make test-server ARGS='-k shadow -x'
 
 SHELL = /bin/bash
