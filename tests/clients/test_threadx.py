@@ -566,11 +566,11 @@ def test_stopping_and_starting(sane_device: Device, serve: Callable[..., int]) -
     assert [hello.resume for hello in hellos] == [None] * 3
 
 
-def test_stopping_before_the_thread_has_seen_the_start(device: Device) -> None:
-    device.good("create", 0, 1)
-    device.good("flick", 0, 200)
-    device.good("start", 0)
-    device.good("delete", 0, 500)
+def test_stopping_before_the_thread_has_seen_the_start(sane_device: Device) -> None:
+    sane_device.good("create", 0, 1)
+    sane_device.good("flick", 0, 200)
+    sane_device.good("start", 0)
+    sane_device.good("delete", 0, 500)
 
 
 def test_stop_while_connecting(device: Device) -> None:
@@ -752,7 +752,7 @@ def test_what_cannot_be(device: Device, words: list[str], status: int) -> None:
 def test_too_few_motions_do_not_compile(tmp_path: Path, motions: int) -> None:
     """With 3, one of each kind could wait, none of which may give way."""
     flags = ["-std=c99", f"-DTW_THREADX_MOTIONS={motions}", *INCLUDES, f"-I{PORT}", f"-I{STANDIN}"]
-    words = [compiler("gcc"), *flags, "-c", PORT / "tw_threadx_input.c", "-o", tmp_path / "made.o"]
+    words = [compiler("gcc"), *flags, "-c", str(PORT / "tw_threadx_input.c"), "-o", str(tmp_path / "made.o")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode != 0) == ("at least 4" in done.stderr) == (motions < 4), done.stderr
 

@@ -183,7 +183,7 @@ static tw_status draw_rows(tw_client *client) {
 tw_status tw_draw_tile(tw_client *client) {
     do {
         TW_TRY(draw_rows(client));
-    } while (tw_has_tile(client) && !client->pending);
+    } while (tw_has_tile(client) && !client->pending && client->ended_by == TW_ALIVE);
     return TW_OK;
 }
 
