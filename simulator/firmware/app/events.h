@@ -1,0 +1,16 @@
+/* The control channel's other direction: one JSON object a line on UART1. */
+#ifndef FW_EVENTS_H
+#define FW_EVENTS_H
+
+#include <stddef.h>
+
+/* A whole object, as fw_format() has it: fw_event("link", ",\"up\":%s", "true") sends {"event":"link","ms":...,"up":true}.
+ * `ms` is the device's clock since it began. */
+void fw_event(const char *name, const char *format, ...);
+
+/* One in parts. */
+void fw_event_begin(const char *name);
+void fw_event_add(const char *format, ...);
+void fw_event_end(void);
+
+#endif

@@ -1,0 +1,23 @@
+/* What the device measured, by its own clock. */
+#ifndef FW_REPORT_H
+#define FW_REPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tilewire/tilewire.h"
+
+/* An input went to the server; 0: its number is not known, nothing is measured. */
+void fw_report_input(uint32_t number);
+/* The server said that this input changed nothing here. */
+void fw_report_echo(uint32_t input);
+void fw_report_drawn(uint32_t pixels);
+/* An update is whole. */
+void fw_report_update(const tw_client *client, uint32_t input);
+/* A connection begins: numbers start again. */
+void fw_report_connection(void);
+
+/* Adds to the event that is being sent. `mips` 0: not known. */
+void fw_report_add(unsigned mips);
+
+#endif
