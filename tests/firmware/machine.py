@@ -181,7 +181,7 @@ class Machine:
                 return answer
 
     def framebuffer(self) -> bytes:
-        """What the LCD controller shows, as it is in memory, while nothing moves."""
+        """What the LCD controller shows, as it is in memory; no instruction is executed meanwhile."""
         panel = self.until("panel")
         size = panel["stride"] * panel["height"]
         self.ask("stop")
