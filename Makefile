@@ -1,12 +1,12 @@
 # make setup   install what is missing, build        make demo   Chromium on a device, once, for real
 # make test    setup, lint and every test            make lint   formatters, type checker, C warnings, clang-tidy
-# make sizes   the C client on a Cortex-M4: code, constants, memory
+# make sizes   the C client on a Cortex-M4: code, constants, memory     make firmware   the QEMU device's, again
 # Every target may be run again; ARGS goes to pytest: make test-server ARGS='-k shadow -x'
 
 SHELL = /bin/bash
 PYTEST = .venv/bin/python -m pytest
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-house lint format lock bench sizes clean
+.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-firmware test-house lint format lock bench sizes firmware clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -24,7 +24,7 @@ test: setup
 	if [ $$lint -ne 0 ]; then echo "lint failed, see above"; fi; \
 	exit $$(( lint ? lint : tests ))
 
-test-protocol test-server test-clients test-simulator test-house: test-%: setup
+test-protocol test-server test-clients test-simulator test-firmware test-house: test-%: setup
 	@$(PYTEST) tests/$* $(ARGS)
 
 lint: setup
@@ -42,6 +42,9 @@ bench: setup
 
 sizes: setup
 	@.venv/bin/python -m tools.sizes
+
+firmware: setup
+	@tools/firmware.sh $(ARGS)
 
 clean:
 	rm -rf .venv build demo bench/out dist .hypothesis

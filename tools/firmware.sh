@@ -35,5 +35,8 @@ fi
 wanted=$(key "$@")
 [ "$wanted" != "$(cat "$build/key" 2>/dev/null)" ] || exit 0
 rm -f "$build/key"
-step firmware "compiling the QEMU device's firmware" compile "$@" || exit 1
+step firmware "compiling the QEMU device's firmware" compile "$@" || {
+    rm -f "$build/device.elf" # an old one would be taken for the new one
+    exit 1
+}
 echo "$wanted" >"$build/key"

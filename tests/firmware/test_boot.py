@@ -66,7 +66,7 @@ def test_it_boots_reports_and_stops(tmp_path: Path) -> None:
         assert stats["attempts"] >= 1
         assert [stack["name"] for stack in stats["stacks"]] == ["main", "traps"]
         assert all(0 <= stack["used"] < stack["size"] for stack in stats["stacks"])
-        assert 0 < stats["stacks"][0]["used"]
+        assert stats["stacks"][0]["used"] > 0
         assert {pool["name"] for pool in stats["pools"]} >= {"TCP_PCB", "TCP_SEG", "PBUF_POOL"}
         assert all(pool["err"] == 0 for pool in stats["pools"])
         assert stats["memory"]["free"] > 200 << 20
@@ -240,7 +240,15 @@ def test_a_command_that_means_nothing(tmp_path: Path) -> None:
     with machine(tmp_path, {"server": NOBODY}) as device:
         device.until("address")
         for number, command in enumerate(
-            ("dance", "key x down", "key 0x20", "pointer 1024 0 0", "touch 0 0 0 sideways", "text", "text " + "x" * 2000)
+            (
+                "dance",
+                "key x down",
+                "key 0x20",
+                "pointer 1024 0 0",
+                "touch 0 0 0 sideways",
+                "text",
+                "text " + "x" * 2000,
+            )
         ):
             device.tell(command)
             device.until("error", since=number)

@@ -6,14 +6,15 @@
 #include "../board/trap.h"
 #include "../timer.h"
 #include "events.h"
+#include "report.h"
 
 enum { PIECE = 1460 }; /* as TCP brings it */
 
 /* Since the last update was told. */
 static struct {
-    uint64_t ticks, began, pixels, bytes;
+    uint64_t ticks, began, pixels, bytes; /* pixels and bytes: of those before */
+    uint64_t all_ticks;
     uint32_t updates;
-    uint64_t all_ticks, all_pixels;
 } cost;
 
 static tw_client *client;
@@ -22,14 +23,16 @@ static tw_client *of(void) {
     return client;
 }
 
-static tw_drawn on_draw(
-    void *user, unsigned x, unsigned y, unsigned width, unsigned height, const void *pixels) {
-    (void)user;
-    (void)x;
-    (void)y;
-    (void)pixels;
-    cost.pixels += (uint64_t)width * height;
-    return TW_DRAW_DONE;
+/* CRC-32 as in PNG, of what the panel shows: whoever knows the picture sees that it is right. */
+static uint32_t sum_of(const uint8_t *bytes, size_t length) {
+    uint32_t sum = 0xFFFFFFFF;
+    for (size_t i = 0; i < length; i++) {
+        sum ^= bytes[i];
+        for (unsigned bit = 0; bit < 8; bit++) {
+            sum = sum >> 1 ^ (0xEDB88320 & (0 - (sum & 1)));
+        }
+    }
+    return ~sum;
 }
 
 static uint64_t instructions(uint64_t ticks, unsigned mips) {
@@ -52,16 +55,16 @@ static tw_drawn on_present(void *user, uint32_t update, uint32_t input) {
     fw_event_end();
     fw_watchdog_kick();
     cost.bytes = now.bytes;
+    cost.pixels = fw_report_pixels();
     cost.updates++;
     cost.all_ticks += cost.ticks;
-    cost.all_pixels += cost.pixels;
-    cost.ticks = cost.pixels = 0;
+    cost.ticks = 0;
     cost.began = fw_timer_ticks();
     return TW_DRAW_DONE;
 }
 
 void fw_replay(fw_device *device) {
-    static const tw_callbacks callbacks = {.draw = on_draw, .present = on_present};
+    const tw_callbacks callbacks = {.draw = device->client.callbacks->draw, .present = on_present};
     const uint8_t *stream = (const uint8_t *)(uintptr_t)FW_RECORDING;
     const uint32_t size = device->config.replay_bytes;
     tw_client_config config = device->client;
@@ -89,12 +92,14 @@ void fw_replay(fw_device *device) {
             break;
         }
     }
+    fw_watchdog_kick();
     fw_event_begin("replay");
     fw_event_add(",\"updates\":%u,\"bytes\":%u,\"pixels\":%U,\"decode_us\":%U", cost.updates, at,
-        cost.all_pixels, cost.all_ticks * FW_TIMER_TICK_NS / 1000);
+        fw_report_pixels(), cost.all_ticks * FW_TIMER_TICK_NS / 1000);
     if (device->config.mips != 0) {
         fw_event_add(",\"instructions\":%U", instructions(cost.all_ticks, device->config.mips));
     }
+    fw_event_add(",\"crc32\":%u", (unsigned)sum_of(device->panel.memory, device->panel.size));
     fw_event_end();
     if (status != TW_OK || at != size || cost.updates == 0) {
         fw_end(FW_EXIT_BAD_RECORDING, "the recording stops at byte %u of %u after %u updates: %s", at, size,

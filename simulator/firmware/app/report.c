@@ -61,6 +61,10 @@ void fw_report_drawn(uint32_t pixels) {
     seen.pixels += pixels;
 }
 
+uint64_t fw_report_pixels(void) {
+    return seen.pixels;
+}
+
 void fw_report_update(const tw_client *client, uint32_t input) {
 #if TW_WITH_STATISTICS
     tw_statistics now;

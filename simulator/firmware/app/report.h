@@ -12,6 +12,7 @@ void fw_report_input(uint32_t number);
 /* The server said that this input changed nothing here. */
 void fw_report_echo(uint32_t input);
 void fw_report_drawn(uint32_t pixels);
+uint64_t fw_report_pixels(void);
 /* An update is whole. */
 void fw_report_update(const tw_client *client, uint32_t input);
 /* A connection begins: numbers start again. */
