@@ -185,13 +185,15 @@ static int obey(const fw_control *control, char *line) {
     return 0;
 }
 
-void fw_control_poll(const fw_control *control) {
+unsigned fw_control_poll(const fw_control *control) {
     static char line[LINE];
     static size_t length;
     static int too_long;
     int byte;
+    unsigned came = 0;
     /* What waits for room stays in the UART's ring. */
     while (fw_input_has_room() && (byte = fw_uart_read(FW_UART_CONTROL)) >= 0) {
+        came++;
         if (byte != '\n') {
             too_long |= length == sizeof line - 1;
             if (!too_long) {
@@ -206,4 +208,5 @@ void fw_control_poll(const fw_control *control) {
         length = 0;
         too_long = 0;
     }
+    return came;
 }

@@ -23,7 +23,7 @@ typedef struct fw_control {
     void (*add_stats)(void);
 } fw_control;
 
-/* Reads and does what came. */
-void fw_control_poll(const fw_control *control);
+/* Reads and does what came. Bytes of it. */
+unsigned fw_control_poll(const fw_control *control);
 
 #endif

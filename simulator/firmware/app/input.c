@@ -125,8 +125,9 @@ static void read_tablet(unsigned width, unsigned height, int with_touch) {
     }
 }
 
-void fw_input_poll(unsigned width, unsigned height, int with_touch) {
+unsigned fw_input_poll(unsigned width, unsigned height, int with_touch) {
     fw_key key;
+    unsigned done = 0;
     while (fw_input_has_room() && fw_keyboard_read(&key)) {
         fw_input_key(key.keysym, key.pressed);
     }
@@ -135,7 +136,7 @@ void fw_input_poll(unsigned width, unsigned height, int with_touch) {
         uint32_t number = 0;
         const tw_status status = fw_session_input(&queue[tail % WAITING], &number);
         if (status == TW_CODE_FULL) {
-            return;
+            break;
         }
         if (status == TW_OK) {
             fw_report_input(number);
@@ -143,5 +144,7 @@ void fw_input_poll(unsigned width, unsigned height, int with_touch) {
             lost++;
         }
         tail++;
+        done++;
     }
+    return done;
 }

@@ -37,8 +37,8 @@ void fw_input_key(uint32_t keysym, unsigned pressed);
 void fw_input_pointer(unsigned x, unsigned y, unsigned buttons);
 
 /* Reads the keyboard and the touch screen, and hands on what waits. `with_touch`: the screen is touched, else it is a
- * pointer. */
-void fw_input_poll(unsigned width, unsigned height, int with_touch);
+ * pointer. Inputs that were handed on. */
+unsigned fw_input_poll(unsigned width, unsigned height, int with_touch);
 /* A new connection: nothing is held, nothing waits. */
 void fw_input_reset(void);
 uint32_t fw_input_lost(void);

@@ -28,6 +28,8 @@
 #include "replay.h"
 #include "session.h"
 
+enum { BUSY_MS = 200 }; /* for so long something may follow what happened */
+
 static fw_device device;
 static struct netif netif;
 static tw_lwip session;
@@ -198,6 +200,19 @@ static void add_stats(void) {
 
 /* ---- The main loop ---- */
 
+/* Sleeps until something happens, or the tick. */
+static void rest(unsigned done) {
+    static uint32_t busy_ms;
+    const uint32_t now_ms = fw_clock_ms();
+    if (done != 0) {
+        busy_ms = now_ms;
+    }
+    fw_clock_pace(now_ms - busy_ms < BUSY_MS ? FW_TICK_BUSY_US : FW_TICK_IDLE_US);
+    (void)fw_cpu_mask();
+    fw_cpu_sleep();
+    fw_cpu_unmask();
+}
+
 int main(void) {
     static const fw_control control = {&device, stop, drop, add_stats};
     fw_uart_start(FW_UART_LOG);
@@ -217,18 +232,18 @@ int main(void) {
     start_network();
     fw_uart_listen(FW_UART_CONTROL);
     for (;;) {
+        unsigned done;
         fw_watchdog_kick();
-        fw_lwip_netif_poll(&netif);
+        done = fw_lwip_netif_poll(&netif);
         if (!is_started && netif_is_link_up(&netif) && !ip4_addr_isany(netif_ip4_addr(&netif))) {
             start_session();
         }
-        fw_control_poll(&control);
-        fw_input_poll(device.config.width, device.config.height, device.config.cursor == TW_CURSOR_NONE);
+        done += fw_control_poll(&control);
+        done +=
+            fw_input_poll(device.config.width, device.config.height, device.config.cursor == TW_CURSOR_NONE);
         if (is_started) {
             (void)tw_lwip_poll(&session, fw_clock_ms());
         }
-        (void)fw_cpu_mask();
-        fw_cpu_sleep();
-        fw_cpu_unmask();
+        rest(done);
     }
 }

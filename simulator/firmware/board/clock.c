@@ -12,11 +12,11 @@ enum {
     CONTROL = 0x28,
     CLEAR = 0x2C,
     PERIODIC_WITH_INTERRUPT_32_BIT = 0xE2,
-    PERIOD_US = 1000000 / FW_TICKS_PER_SECOND,
     TIMER_TICKS_PER_US = 1000 / FW_TIMER_TICK_NS,
 };
 
 static void (*on_tick)(void);
+static uint32_t pace_us;
 
 static void handle(void *user) {
     (void)user;
@@ -26,11 +26,18 @@ static void handle(void *user) {
     }
 }
 
+void fw_clock_pace(uint32_t tick_us) {
+    if (tick_us != pace_us) {
+        pace_us = tick_us;
+        FW_REGISTER(FW_SP804 + LOAD) = tick_us;
+    }
+}
+
 void fw_clock_start(void (*tick)(void)) {
     on_tick = tick;
     fw_timer_start();
     FW_REGISTER(FW_SP804 + CONTROL) = 0;
-    FW_REGISTER(FW_SP804 + LOAD) = PERIOD_US;
+    fw_clock_pace(FW_TICK_BUSY_US);
     fw_gic_attach(FW_IRQ_SP804, handle, NULL);
     FW_REGISTER(FW_SP804 + CONTROL) = PERIODIC_WITH_INTERRUPT_32_BIT;
 }

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "clock.h"
 #include "exits.h"
 #include "format.h"
 #include "gic.h"
@@ -49,24 +50,20 @@ void fw_trap(const fw_registers *at) {
     fw_end(FW_EXIT_TRAP, "%s at 0x%x", names[at->vector & 7], at->pc);
 }
 
-static volatile uint32_t since_ms;
+static volatile uint32_t kicked_ms;
 static uint32_t most_ms;
 
 void fw_watchdog_kick(void) {
-    since_ms = 0;
+    kicked_ms = fw_clock_ms();
 }
 
 void fw_watchdog_start(uint32_t limit_ms) {
-    since_ms = 0;
+    fw_watchdog_kick();
     most_ms = limit_ms;
 }
 
 void fw_watchdog_tick(void) {
-    if (most_ms == 0) {
-        return;
-    }
-    since_ms++;
-    if (since_ms >= most_ms) {
+    if (most_ms != 0 && fw_clock_ms() - kicked_ms >= most_ms) {
         fw_end(
             FW_EXIT_STUCK, "the main loop has stood still for %u ms at 0x%x", most_ms, fw_gic_interrupted());
     }

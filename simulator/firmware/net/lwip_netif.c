@@ -73,12 +73,14 @@ static void look_at_link(struct netif *netif, const fw_ethernet *ethernet) {
     }
 }
 
-void fw_lwip_netif_poll(struct netif *netif) {
+unsigned fw_lwip_netif_poll(struct netif *netif) {
     const fw_ethernet *ethernet = netif->state;
     size_t length;
+    unsigned came = 0;
     look_at_link(netif, ethernet);
     while ((length = ethernet->waiting()) != 0) {
         struct pbuf *packet = pbuf_alloc(PBUF_RAW, (u16_t)FW_FRAME_ROOM(length), PBUF_POOL);
+        came++;
         if (packet == NULL || packet->next != NULL) {
             ethernet->take(NULL);
             if (packet != NULL) {
@@ -93,4 +95,5 @@ void fw_lwip_netif_poll(struct netif *netif) {
         }
     }
     sys_check_timeouts();
+    return came;
 }

@@ -12,7 +12,7 @@
 void fw_lwip_netif_start(struct netif *netif, const fw_ethernet *ethernet, const char *name, uint32_t window,
     netif_status_callback_fn status);
 
-/* Hands what came to lwIP, looks at the line, and lets lwIP's timers run. */
-void fw_lwip_netif_poll(struct netif *netif);
+/* Hands what came to lwIP, looks at the line, and lets lwIP's timers run. Frames that came. */
+unsigned fw_lwip_netif_poll(struct netif *netif);
 
 #endif
