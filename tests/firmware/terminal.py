@@ -38,14 +38,17 @@ def terminal(folder: Path, *words: str, port: int = 0, before: str = "") -> Iter
     folder.mkdir(exist_ok=True)
     typed = folder / "typed"
     typed.write_bytes(b"")
-    # What comes is shown as well, in one colour for each character, so that a picture follows.
-    script = f"stty raw -echo; {before} printf ready; tee {typed}"
+    # What comes is shown as well, so that a picture follows. The terminal's answer to the first question is typed, too:
+    # then it has read all that is before.
+    script = f"stty raw -echo; {before} printf 'ready\\033[5n'; tee {typed}"
     command = ["run", "--listen", f"127.0.0.1:{port}", "--size", "640x420", *words, "--"]
     log = folder / "log"
     with served([*command, "env", "LC_ALL=C.UTF-8", *XTERM, "-e", "sh", "-c", script], log) as server:
         found = re.search(r"on display (:\d+),", log.read_text())
         assert found is not None
-        yield Terminal(int(server.address.rpartition(":")[2]), found[1], typed)
+        one = Terminal(int(server.address.rpartition(":")[2]), found[1], typed)
+        typed_is(one, b"\033[0n")
+        yield one
 
 
 def config(server: Terminal | int, **more: object) -> dict[str, object]:
