@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shutil
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-FIRMWARE: Final = ROOT / "build/firmware/device.elf"
+FIRMWARE: Final = Path(os.environ.get("TILEWIRE_FIRMWARE", ROOT / "build/firmware/device.elf"))
+"""The variable names another build of it, on ThreadX for example, for the tests of sessions."""
 SOURCES: Final = ROOT / "simulator/firmware"
 QEMU: Final = "qemu-system-arm"
 HOST: Final = "10.0.2.2"

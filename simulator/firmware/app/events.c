@@ -18,12 +18,18 @@ void fw_event_add(const char *format, ...) {
     va_end(list);
 }
 
+__attribute__((weak)) void fw_events_lock(void) {}
+
+__attribute__((weak)) void fw_events_unlock(void) {}
+
 void fw_event_begin(const char *name) {
+    fw_events_lock();
     fw_event_add("{\"event\":\"%s\",\"ms\":%U", name, fw_clock_us() / 1000);
 }
 
 void fw_event_end(void) {
     fw_event_add("}\n");
+    fw_events_unlock();
 }
 
 void fw_event(const char *name, const char *format, ...) {

@@ -8,6 +8,10 @@
  * `ms` is the device's clock since it began. */
 void fw_event(const char *name, const char *format, ...);
 
+/* Where threads tell events, a mutex that one of them may hold more than once. Nothing where there are none. */
+void fw_events_lock(void);
+void fw_events_unlock(void);
+
 /* One in parts. */
 void fw_event_begin(const char *name);
 void fw_event_add(const char *format, ...);
