@@ -78,7 +78,8 @@ static tw_drawn on_draw(
 
 static tw_drawn on_present(void *user, uint32_t update, uint32_t input) {
     fw_device *device = user;
-    fw_report_update(device->of(), input);
+    fw_report_update(device->of());
+    (void)input;
     if (!device->is_whole) {
         device->is_whole = 1;
         fw_event("picture", ",\"update\":%u,\"resumed\":%s", update, yes(device->is_resumed));
@@ -108,11 +109,6 @@ static void on_view(void *user, const tw_view_state *view) {
         view->session_height, view->x, view->y, view->width, view->height);
 }
 
-static void on_echo(void *user, uint32_t input) {
-    (void)user;
-    fw_report_echo(input);
-}
-
 static void on_bell(void *user) {
     (void)user;
     fw_event("bell", "");
@@ -125,7 +121,6 @@ static const tw_callbacks with_framebuffer = {
     .goodbye = on_goodbye,
     .notice = on_notice,
     .view_state = on_view,
-    .input_echo = on_echo,
     .bell = on_bell,
 };
 
@@ -136,7 +131,6 @@ static const tw_callbacks with_strip = {
     .goodbye = on_goodbye,
     .notice = on_notice,
     .view_state = on_view,
-    .input_echo = on_echo,
     .bell = on_bell,
 };
 

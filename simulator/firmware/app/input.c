@@ -4,7 +4,6 @@
 
 #include "../board/keyboard.h"
 #include "../board/tablet.h"
-#include "report.h"
 #include "session.h"
 
 enum { WAITING = 64 };
@@ -133,16 +132,11 @@ unsigned fw_input_poll(unsigned width, unsigned height, int with_touch) {
     }
     read_tablet(width, height, with_touch);
     while (head != tail) {
-        uint32_t number = 0;
-        const tw_status status = fw_session_input(&queue[tail % WAITING], &number);
+        const tw_status status = fw_session_input(&queue[tail % WAITING]);
         if (status == TW_CODE_FULL) {
             break;
         }
-        if (status == TW_OK) {
-            fw_report_input(number);
-        } else {
-            lost++;
-        }
+        lost += status != TW_OK;
         tail++;
         done++;
     }

@@ -72,18 +72,22 @@ static void on_state(void *user, tw_lwip_state state, unsigned code, uint32_t wa
     }
 }
 
-/* The client's own functions tell the input's number; tw_lwip_poll() sends it. */
-tw_status fw_session_input(const fw_input *input, uint32_t *number) {
-    tw_client *client = client_of();
-    if (client == NULL || !is_started) {
+tw_status fw_session_input(fw_input *input) {
+    size_t taken = 0;
+    tw_status status;
+    if (!is_started) {
         return TW_CODE_BAD_STATE;
     }
     switch (input->kind) {
-    case FW_INPUT_POINTER: return tw_client_pointer(client, input->x, input->y, input->buttons, number);
-    case FW_INPUT_WHEEL: return tw_client_wheel(client, input->dx, input->dy, number);
-    case FW_INPUT_TOUCH: return tw_client_touch(client, input->fingers, input->count, number);
-    case FW_INPUT_KEY: return tw_client_key(client, input->keysym, input->pressed, number);
-    default: return tw_client_text(client, input->text, input->count, number);
+    case FW_INPUT_POINTER: return tw_lwip_pointer(&session, input->x, input->y, input->buttons);
+    case FW_INPUT_WHEEL: return tw_lwip_wheel(&session, input->dx, input->dy);
+    case FW_INPUT_TOUCH: return tw_lwip_touch(&session, input->fingers, input->count);
+    case FW_INPUT_KEY: return tw_lwip_key(&session, input->keysym, input->pressed);
+    default:
+        status = tw_lwip_text(&session, input->text, input->count, &taken);
+        input->count -= taken;
+        memmove(input->text, input->text + taken, input->count);
+        return status;
     }
 }
 

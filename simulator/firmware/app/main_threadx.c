@@ -43,7 +43,6 @@ enum {
     WINDOW_VIRTIO = 44 * 1460, /* without window scaling */
     ROUND_TICKS = 1,           /* of the device's thread */
     STATES = 8,
-    SECONDS = NX_IP_PERIODIC_RATE,
 };
 
 /* ThreadX and NetX Duo want names that they could write into. */
@@ -125,9 +124,9 @@ static void heed_states(void) {
     }
 }
 
-tw_status fw_session_input(const fw_input *input, uint32_t *number) {
+tw_status fw_session_input(fw_input *input) {
     UINT status = NX_NOT_CONNECTED;
-    *number = 0; /* the port keeps it */
+    ULONG taken = 0;
     if (!is_started) {
         return TW_CODE_BAD_STATE;
     }
@@ -136,7 +135,11 @@ tw_status fw_session_input(const fw_input *input, uint32_t *number) {
     case FW_INPUT_WHEEL: status = tw_threadx_wheel(&session, input->dx, input->dy); break;
     case FW_INPUT_TOUCH: status = tw_threadx_touch(&session, input->fingers, input->count); break;
     case FW_INPUT_KEY: status = tw_threadx_key(&session, input->keysym, input->pressed, TX_NO_WAIT); break;
-    default: status = tw_threadx_text(&session, input->text, input->count, TX_NULL, 10 * SECONDS); break;
+    default:
+        status = tw_threadx_text(&session, input->text, input->count, &taken, TX_NO_WAIT);
+        input->count -= taken;
+        memmove(input->text, input->text + taken, input->count);
+        break;
     }
     return status == TX_SUCCESS         ? TW_OK
            : status == TX_QUEUE_FULL    ? TW_CODE_FULL

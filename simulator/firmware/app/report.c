@@ -1,60 +1,19 @@
 #include "report.h"
 
-#include <string.h>
-
-#include "../board/clock.h"
 #include "events.h"
 
-enum { WAITING = 64, LAST = 64 };
-
-static struct {
-    uint32_t number;
-    uint64_t sent_us;
-} inputs[WAITING];
-static unsigned input_head, input_tail; /* count up for ever */
+enum { LAST = 64 };
 
 static struct {
     uint64_t pixels, decode_us, input_sum_us;
     uint32_t updates, decode_max_us;
     uint32_t input_count, input_max_us;
     uint32_t last_us[LAST];
-    uint32_t decode_seen_us; /* of this connection */
+    uint32_t decode_seen_us, inputs_seen; /* of this connection */
 } seen;
 
-void fw_report_input(uint32_t number) {
-    if (number == 0) {
-        return;
-    }
-    if (input_head - input_tail == WAITING) {
-        input_tail++;
-    }
-    inputs[input_head % WAITING].number = number;
-    inputs[input_head % WAITING].sent_us = fw_clock_us();
-    input_head++;
-}
-
 void fw_report_connection(void) {
-    input_tail = input_head;
-    seen.decode_seen_us = 0;
-}
-
-/* Those up to `number` wait no longer. */
-static void forget(uint32_t number, int is_shown) {
-    while (input_tail != input_head && inputs[input_tail % WAITING].number <= number) {
-        const uint32_t took_us = (uint32_t)(fw_clock_us() - inputs[input_tail % WAITING].sent_us);
-        /* Of those that one update shows, the newest is the one that it waited for. */
-        if (is_shown && inputs[input_tail % WAITING].number == number) {
-            seen.last_us[seen.input_count % LAST] = took_us;
-            seen.input_count++;
-            seen.input_sum_us += took_us;
-            seen.input_max_us = took_us > seen.input_max_us ? took_us : seen.input_max_us;
-        }
-        input_tail++;
-    }
-}
-
-void fw_report_echo(uint32_t input) {
-    forget(input, 0);
+    seen.decode_seen_us = seen.inputs_seen = 0;
 }
 
 void fw_report_drawn(uint32_t pixels) {
@@ -65,8 +24,14 @@ uint64_t fw_report_pixels(void) {
     return seen.pixels;
 }
 
-void fw_report_update(const tw_client *client, uint32_t input) {
-#if TW_WITH_STATISTICS
+static void take_input(uint32_t took_us) {
+    seen.last_us[seen.input_count % LAST] = took_us;
+    seen.input_count++;
+    seen.input_sum_us += took_us;
+    seen.input_max_us = took_us > seen.input_max_us ? took_us : seen.input_max_us;
+}
+
+void fw_report_update(const tw_client *client) {
     tw_statistics now;
     uint32_t took_us;
     tw_client_statistics(client, &now);
@@ -74,11 +39,11 @@ void fw_report_update(const tw_client *client, uint32_t input) {
     seen.decode_seen_us = now.decode_us;
     seen.decode_us += took_us;
     seen.decode_max_us = took_us > seen.decode_max_us ? took_us : seen.decode_max_us;
-#else
-    (void)client;
-#endif
     seen.updates++;
-    forget(input, 1);
+    if (now.inputs_shown != seen.inputs_seen) {
+        seen.inputs_seen = now.inputs_shown;
+        take_input(now.input_to_picture_us);
+    }
 }
 
 static void add_values(void) {

@@ -7,14 +7,10 @@
 
 #include "tilewire/tilewire.h"
 
-/* An input went to the server; 0: its number is not known, nothing is measured. */
-void fw_report_input(uint32_t number);
-/* The server said that this input changed nothing here. */
-void fw_report_echo(uint32_t input);
 void fw_report_drawn(uint32_t pixels);
 uint64_t fw_report_pixels(void);
 /* An update is whole. */
-void fw_report_update(const tw_client *client, uint32_t input);
+void fw_report_update(const tw_client *client);
 /* A connection begins: numbers start again. */
 void fw_report_connection(void);
 

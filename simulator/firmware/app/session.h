@@ -6,7 +6,7 @@
 
 #include "input.h"
 
-/* Hands it to the client. `*number`: what the client named it, 0: not known. TW_CODE_FULL: later. */
-tw_status fw_session_input(const fw_input *input, uint32_t *number);
+/* Hands it to the client. TW_CODE_FULL: later, what is left of it. */
+tw_status fw_session_input(fw_input *input);
 
 #endif
