@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ FAST = ("-icount", "shift=0,sleep=off")
 """1000 MIPS, and time counts instructions alone."""
 
 
-def run(folder: Path, config: str | dict[str, object] | None, *commands: str) -> tuple[Machine, int]:
+def run(folder: Path, config: str | Mapping[str, object] | None, *commands: str) -> tuple[Machine, int]:
     """A device that ends by itself, or by these commands."""
     with machine(folder, config) as device:
         if commands:

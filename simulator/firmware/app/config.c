@@ -106,7 +106,7 @@ static int yes_or_no(word value, unsigned *to) {
     return 0;
 }
 
-static int text(word value, char *to, size_t size) {
+static int words(word value, char *to, size_t size) {
     if (value.length == 0 || value.length >= size) {
         return -1;
     }
@@ -151,7 +151,7 @@ static int address(word value, uint8_t to[4]) {
 static int server(word value, fw_config *config) {
     const word name = cut(&value, ':');
     uint32_t port;
-    if (text(name, config->server, sizeof config->server) != 0 || number(value, 1, 65535, &port) != 0) {
+    if (words(name, config->server, sizeof config->server) != 0 || number(value, 1, 65535, &port) != 0) {
         return -1;
     }
     config->port = (uint16_t)port;
@@ -228,8 +228,8 @@ static int rotate(word value, fw_config *config) {
 
 /* The panel's own values, which other lines may change. */
 static int panel(word value, fw_config *config) {
-    word width = value;
-    if (text(value, config->panel, sizeof config->panel) != 0) {
+    word width;
+    if (words(value, config->panel, sizeof config->panel) != 0) {
         return -1;
     }
     for (size_t i = 0; i < sizeof standards / sizeof standards[0]; i++) {
@@ -270,7 +270,7 @@ static int set(word key, word value, fw_config *config) {
         return format(value, config);
     }
     if (is(key, "device_id")) {
-        return text(value, config->device_id, sizeof config->device_id);
+        return words(value, config->device_id, sizeof config->device_id);
     }
     if (is(key, "key")) {
         return hex(value, config->key, &config->has_key);
@@ -370,8 +370,8 @@ static fw_config_result take(word key, word value, fw_config *config, char *prob
 }
 
 fw_config_result fw_config_parse(
-    const char *from, size_t size, fw_config *config, char *problem, size_t problem_size) {
-    word rest = {from, size}, line, all;
+    const char *text, size_t size, fw_config *config, char *problem, size_t problem_size) {
+    word rest = {text, size}, line, all;
     int has_panel = 0;
     memset(config, 0, sizeof *config);
     if (!next_line(&rest, &line) || !is(line, MAGIC_LINE)) {
@@ -382,7 +382,7 @@ fw_config_result fw_config_parse(
     config->pixel_format = TW_PIXEL_RGB565;
     config->jpeg = config->copy = config->reconnect = 1;
     config->watchdog_s = 10;
-    (void)text((word){"tilewire-device", 15}, config->device_id, sizeof config->device_id);
+    (void)words((word){"tilewire-device", 15}, config->device_id, sizeof config->device_id);
     for (all = rest; next_line(&all, &line) && !is(line, END_LINE);) {
         const word key = trimmed(cut(&line, '='));
         if (is(key, "panel")) {

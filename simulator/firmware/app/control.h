@@ -7,7 +7,8 @@
  *   key KEYSYM down|up          decimal, or 0x and hexadecimal
  *   pointer X Y BUTTONS         on the panel
  *   touch ID X Y down|move|up
- *   under                       answered by what is under the local cursor: x, y, width, height, pixels as hexadecimal
+ *   under                       answered by what is under the local cursor: x, y, width, height, pixels as hexadecimal;
+ *                               0 by 0 where there is none, and on ThreadX, where another thread has the client
  *   freeze                      the main loop stands still, for the watchdog
  *   crash null|undef            for the vectors */
 #ifndef FW_CONTROL_H

@@ -89,8 +89,8 @@ static void put_signed(output *out, int value) {
     put_number(out, value < 0 ? 0U - (unsigned)value : (unsigned)value);
 }
 
-size_t fw_format_list(char *to, size_t size, const char *format, va_list list) {
-    output out = {to, size, 0};
+size_t fw_format_list(char *text, size_t size, const char *format, va_list list) {
+    output out = {text, size, 0};
     for (; *format != '\0'; format++) {
         const char *words;
         size_t length = 0;
@@ -124,7 +124,7 @@ size_t fw_format_list(char *to, size_t size, const char *format, va_list list) {
         }
     }
     if (size != 0) {
-        to[out.length] = '\0';
+        text[out.length] = '\0';
     }
     return out.length;
 }
