@@ -51,6 +51,7 @@ class Machine:
         config: str | None,
         *,
         net: str | None = "lan9118",
+        random: bool = True,
         firmware: Path = FIRMWARE,
         recording: Path | None = None,
         words: tuple[str, ...] = (),
@@ -70,7 +71,7 @@ class Machine:
         command += ["-monitor", "none", "-semihosting-config", "enable=on,target=native"]
         command += ["-serial", "file:uart0", "-serial", "unix:uart1,server=on,wait=on"]
         command += ["-qmp", "unix:qmp,server=on,wait=off", "-kernel", str(firmware)]
-        command += ["-device", "virtio-rng-device", "-device", "virtio-tablet-device"]
+        command += ["-device", "virtio-tablet-device", *(["-device", "virtio-rng-device"] if random else [])]
         if net == "lan9118":
             command += ["-nic", "user,id=n0,model=lan9118"]
         elif net == "virtio":

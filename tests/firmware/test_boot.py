@@ -163,6 +163,12 @@ GOOD = {"server": NOBODY, "panel": "mcu"}
             Exit.BAD_CONFIG,
             "the configuration has a line `colour`, which means nothing here",
         ),
+        (
+            config_text(GOOD | {"cursor": "local"}),
+            Exit.BAD_CONFIG,
+            "a panel that cannot be read shows no local cursor: `cursor` is none or picture",
+        ),
+        (config_text(GOOD | {"strip": 241}), Exit.BAD_CONFIG, "the strip has more rows than the panel"),
         ("tilewire-device 1\nred\nend\n", Exit.BAD_CONFIG, "the configuration has a line that is not `key = value`"),
     ],
 )
@@ -211,6 +217,15 @@ def test_a_secret_is_never_said(key: str, tmp_path: Path) -> None:
         assert status == Exit.BAD_CONFIG
         assert secret[:8] not in device.log
         assert secret[:8] not in str(device.lines)
+
+
+def test_a_key_without_random_numbers(tmp_path: Path) -> None:
+    with machine(tmp_path, config_text(GOOD | {"key": "00" * 32}), random=False) as device:
+        assert device.wait() == Exit.NO_RANDOM
+        why = "a key needs random numbers: an entropy device, or `seed` in the configuration"
+        assert last_line(device) == why
+    with machine(tmp_path, config_text(GOOD | {"key": "00" * 32, "seed": "11" * 32}), random=False) as device:
+        device.until("address")
 
 
 def test_what_the_machine_lacks(tmp_path: Path) -> None:

@@ -254,6 +254,13 @@ void fw_device_start(fw_device *device) {
     const fw_config *config = &device->config;
     tw_client_config *client = &device->client;
     read_config(&device->config);
+    if (config->strip_rows != 0 && config->cursor == TW_CURSOR_LOCAL) {
+        fw_end(FW_EXIT_BAD_CONFIG,
+            "a panel that cannot be read shows no local cursor: `cursor` is none or picture");
+    }
+    if (config->strip_rows > config->height) {
+        fw_end(FW_EXIT_BAD_CONFIG, "the strip has more rows than the panel");
+    }
     seed(config);
     light_panel(device);
     client->device_id = config->device_id;

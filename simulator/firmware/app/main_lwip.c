@@ -108,14 +108,15 @@ static void start_session(void) {
         status = tw_lwip_start(&session);
     }
     if (status != TW_OK) {
-        fw_end(FW_EXIT_INTERNAL, "the session cannot be started: %s", tw_status_text(status));
+        fw_end(status == TW_CODE_ARGUMENT ? FW_EXIT_BAD_CONFIG : FW_EXIT_INTERNAL,
+            "the session cannot be started: %s", tw_status_text(status));
     }
 }
 
 /* ---- The address ---- */
 
 static void on_status(struct netif *changed) {
-    static int was_up = -1;
+    static int was_up = 0;
     static uint32_t was_address;
     const int is_up = netif_is_link_up(changed);
     const uint8_t *at = (const uint8_t *)netif_ip4_addr(changed);

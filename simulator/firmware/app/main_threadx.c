@@ -212,7 +212,7 @@ static void use_dns(void) {
 
 /* Tells what changed; starts the session with the first address. */
 static void look_at_network(void) {
-    static ULONG was_up = 2, was_address;
+    static ULONG was_up, was_address;
     ULONG up = NX_FALSE, address = 0, mask;
     (void)nx_ip_driver_direct_command(&ip, NX_LINK_GET_STATUS, &up);
     if (up != was_up) {
