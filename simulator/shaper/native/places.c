@@ -23,6 +23,9 @@
 #include <unistd.h>
 
 #define TUN_PATH "/dev/net/tun"
+#define NO_RIGHT \
+    "network namespaces cannot be made: that takes root with CAP_SYS_ADMIN, or a user who may make user " \
+    "namespaces"
 /* A killed process is gone within this, or the next round meets it again. */
 #define SWEEP_WAIT_MS 100
 /* So often is looked again for who was just being born; more than any real tree of processes is deep. */
@@ -56,16 +59,14 @@ static bool own_user_namespace(char *why, size_t size) {
     snprintf(uid_map, sizeof uid_map, "%u %u 1", geteuid(), geteuid());
     snprintf(gid_map, sizeof gid_map, "%u %u 1", getegid(), getegid());
     if (unshare(CLONE_NEWUSER) != 0) {
-        return fail(
-            why, size, "network namespaces cannot be made: this is not root, and user namespaces are closed");
+        return fail(why, size, NO_RIGHT);
     }
     const char *const written[][2] = {
         {"/proc/self/uid_map", uid_map}, {"/proc/self/setgroups", "deny"}, {"/proc/self/gid_map", gid_map}};
     for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
         int error = write_file(written[i][0], written[i][1]);
         if (error != 0) {
-            return fail_of(
-                why, size, "network namespaces cannot be made: a user namespace takes no user", error);
+            return fail_of(why, size, NO_RIGHT, error);
         }
     }
     return true;
@@ -89,11 +90,13 @@ static bool set_address(int control, unsigned long what, uint32_t value) {
     return ioctl(control, what, &request) == 0;
 }
 
-static bool set_mac(int control, const uint8_t *mac) {
+/* The same at every run, so that captures compare. */
+static bool set_mac(int control, uint8_t number) {
+    const uint8_t mac[6] = {2, 't', 'w', 0, 0, number};
     struct ifreq request = {0};
     snprintf(request.ifr_name, sizeof request.ifr_name, "%s", PLACE_INTERFACE);
     request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
-    memcpy(request.ifr_hwaddr.sa_data, mac, 6);
+    memcpy(request.ifr_hwaddr.sa_data, mac, sizeof mac);
     return ioctl(control, SIOCSIFHWADDR, &request) == 0;
 }
 
@@ -117,7 +120,7 @@ static bool furnish(struct place *place, char *why, size_t size) {
     if (control < 0) {
         return fail(why, size, "no socket in a network namespace");
     }
-    bool done = set_mac(control, place->mac) && set_address(control, SIOCSIFADDR, place->address)
+    bool done = set_mac(control, (uint8_t)place->address) && set_address(control, SIOCSIFADDR, place->address)
                 && set_address(control, SIOCSIFNETMASK, PLACE_MASK) && up(control, "lo")
                 && up(control, PLACE_INTERFACE);
     if (!done) {
@@ -139,7 +142,7 @@ bool places_make(struct places *places, bool with_near, char *why, size_t why_si
     *places = (struct places){
         .user_fd = -1,
         .near = {.net_fd = -1, .tap_fd = -1, .address = PLACE_NET | 2},
-        .far = {.net_fd = -1, .tap_fd = -1, .address = PLACE_NET | 1, .mac = {2, 't', 'w', 0, 0, 1}},
+        .far = {.net_fd = -1, .tap_fd = -1, .address = PLACE_NET | 1},
     };
     if (unshare(CLONE_NEWNET) != 0) {
         if (errno != EPERM) {
@@ -149,7 +152,7 @@ bool places_make(struct places *places, bool with_near, char *why, size_t why_si
             return false;
         }
         if (unshare(CLONE_NEWNET) != 0) {
-            return fail(why, why_size, "network namespaces cannot be made in a user namespace");
+            return fail(why, why_size, NO_RIGHT);
         }
         places->user_fd = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
         if (places->user_fd < 0) {
@@ -162,8 +165,6 @@ bool places_make(struct places *places, bool with_near, char *why, size_t why_si
     if (!with_near) {
         return true;
     }
-    const uint8_t mac[6] = {2, 't', 'w', 0, 0, 2};
-    memcpy(places->near.mac, mac, sizeof mac);
     if (unshare(CLONE_NEWNET) != 0) {
         return fail(why, why_size, "a second network namespace cannot be made");
     }

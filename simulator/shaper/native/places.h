@@ -15,7 +15,6 @@ struct place {
     int net_fd;
     int tap_fd; /* whole Ethernet frames, does not block */
     uint32_t address;
-    uint8_t mac[6];
 };
 
 struct places {
@@ -25,7 +24,7 @@ struct places {
 };
 
 /* Makes `far` in this process's namespaces, which become new ones, and `near` unless a device takes its place: then it
-   has descriptors of -1 and, as yet, no MAC. False: `why` says in words what is missing. */
+   has descriptors of -1. False: `why` says in words what is missing. */
 bool places_make(struct places *places, bool with_near, char *why, size_t why_size);
 
 /* A TCP socket in a place, or -1. */

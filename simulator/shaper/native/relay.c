@@ -2,7 +2,6 @@
 
 #include "relay.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -15,7 +14,6 @@
 #define READ_FRAMES 64
 #define MOST_FDS 4
 #define ETHERNET_HEADER 14
-#define ARP_FRAME_BYTES 42
 #define TYPE_ARP 0x0806
 
 enum { NEAR, FAR, CONTROL, WATCHED };
@@ -24,7 +22,6 @@ struct relay {
     struct places *places;
     int ends[RELAY_LANES]; /* NEAR and FAR: lane i takes from ends[i] and gives to ends[1 - i] */
     int control;
-    bool device;
     struct lane lanes[RELAY_LANES];
 };
 
@@ -61,60 +58,6 @@ bool relay_say(int control, const void *message, size_t size, const int *fds, si
     return sendmsg(control, &whole, MSG_NOSIGNAL) == (ssize_t)size;
 }
 
-/* ARP is the business of each end's own network, not of the line between them: it is answered here, at once, and
-   neither delayed nor lost, or a round trip of seconds would leave every address unknown. */
-
-static struct place *place_of(struct relay *relay, int end) {
-    return end == NEAR ? &relay->places->near : &relay->places->far;
-}
-
-/* Tell `end`, whose MAC and address are given, where the place at the other end is. */
-static void tell_mac(struct relay *relay, int end, const uint8_t *mac, const uint8_t *address) {
-    const struct place *other = place_of(relay, 1 - end);
-    static const uint8_t head[] = {0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 2};
-    uint32_t other_address = htonl(other->address);
-    uint8_t frame[ARP_FRAME_BYTES];
-    memcpy(frame, mac, 6);
-    memcpy(frame + 6, other->mac, 6);
-    memcpy(frame + 12, head, sizeof head);
-    memcpy(frame + 22, other->mac, 6);
-    memcpy(frame + 28, &other_address, 4);
-    memcpy(frame + 32, mac, 6);
-    memcpy(frame + 38, address, 4);
-    if (write(relay->ends[end], frame, sizeof frame) < 0) {
-        return; /* whoever still wants to know asks again */
-    }
-}
-
-static void answer_arp(struct relay *relay, int end, const uint8_t *frame, size_t size) {
-    static const uint8_t request[] = {0, 1, 0x08, 0, 6, 4, 0, 1};
-    static const uint8_t unknown[6] = {0};
-    const struct place *other = place_of(relay, 1 - end);
-    uint32_t asked;
-    if (size < ARP_FRAME_BYTES || memcmp(frame + 14, request, sizeof request) != 0) {
-        return;
-    }
-    memcpy(&asked, frame + 38, 4);
-    if (ntohl(asked) == other->address && memcmp(other->mac, unknown, 6) != 0) {
-        tell_mac(relay, end, frame + 22, frame + 28);
-    }
-}
-
-/* A device has the MAC that it sends from. The far end hears of a new one: another device may have taken the place. */
-static void learn_mac(struct relay *relay, const uint8_t *source) {
-    struct place *near = &relay->places->near;
-    const struct place *far = &relay->places->far;
-    bool group = source[0] & 1;
-    if (group || memcmp(near->mac, source, 6) == 0) {
-        return;
-    }
-    uint32_t address = htonl(far->address);
-    uint8_t bytes[4];
-    memcpy(near->mac, source, 6);
-    memcpy(bytes, &address, 4);
-    tell_mac(relay, FAR, far->mac, bytes);
-}
-
 /* Frames. */
 
 /* False: somebody has deleted the interface. */
@@ -129,11 +72,10 @@ static bool take(struct relay *relay, int end) {
         if (size < ETHERNET_HEADER || size > LANE_FRAME_BYTES) {
             continue;
         }
-        if (relay->device && end == NEAR) {
-            learn_mac(relay, frame + 6);
-        }
         if ((frame[12] << 8 | frame[13]) == TYPE_ARP) {
-            answer_arp(relay, end, frame, (size_t)size);
+            /* In the world, each end asks a router beside it. So it is at once and never lost; a round trip of
+               seconds would leave every address unknown. Whoever is not answered asks again. */
+            (void)!write(relay->ends[1 - end], frame, (size_t)size);
         } else {
             lane_offer(&relay->lanes[end], clock_ns(), frame, (uint32_t)size);
         }
@@ -175,7 +117,8 @@ static bool obey(struct relay *relay) {
         }
         return relay_say(relay->control, counters, sizeof counters, NULL, 0);
     }
-    int made = place_socket(relay->places, place_of(relay, (int)request.which));
+    int made =
+        place_socket(relay->places, request.which == NEAR ? &relay->places->near : &relay->places->far);
     bool said = relay_say(relay->control, &done, 1, &made, 1);
     if (made >= 0) {
         close(made);
@@ -203,7 +146,6 @@ void relay_run(struct places *places, int near_fd, int control, uint64_t seed) {
         .places = places,
         .ends = {near_fd, places->far.tap_fd},
         .control = control,
-        .device = places->near.tap_fd < 0,
     };
     /* The lanes' chances are independent of each other. */
     lane_init(&relay.lanes[NEAR], seed * 2);
