@@ -6,6 +6,7 @@ takes from us only what it is about to send, and from the server only what we ar
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -39,6 +40,13 @@ def _chunk_bytes(link: Link) -> int:
     if link.kbit_s is None:
         return MOST_CHUNK
     return min(max(round(link.kbit_s * CHUNK_MS / 8), LEAST_CHUNK), MOST_CHUNK)
+
+
+def _why(error: OSError | trio.TooSlowError) -> str:
+    if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
+        return getattr(error, "strerror", None) or "no answer"
+    # trio puts the address into the text.
+    return os.strerror(error.errno or 0)
 
 
 class Forwarder:
@@ -85,7 +93,7 @@ class Forwarder:
             with trio.fail_after(CONNECT_S):
                 server = await self._connect()
         except (OSError, trio.TooSlowError) as error:
-            self.refusal = (isinstance(error, OSError) and error.strerror) or "no answer"
+            self.refusal = _why(error)
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             await trio.aclose_forcefully(near)
             return
