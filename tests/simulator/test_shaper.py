@@ -32,7 +32,7 @@ XTERM: Final = ["xterm", "-geometry", "100x30+0+0", "-bg", "white", "-fg", "blac
 LOSS_ALL: Final = 1 << 32
 PATTERN: Final = bytes(range(251)) * 900
 """Of a length that no piece divides."""
-SLEEPER: Final = [sys.executable, "-c", "import os, time; os.setsid(); print('there', flush=True); time.sleep(1000)"]
+SLEEPER: Final = [sys.executable, "-c", "import os, time; os.setsid(); os.write(1, b'there'); time.sleep(1000)"]
 
 FLOOD: Final = """
 import socket, sys
@@ -426,7 +426,7 @@ async def sleeper(place: Place) -> AsyncIterator[int]:
     """A process at that end that has left our session; its number."""
     process = await trio.lowlevel.open_process([*place.prefix, *SLEEPER], stdout=subprocess.PIPE)
     assert process.stdout is not None
-    assert await process.stdout.receive_some(16) == b"there\n"
+    assert await process.stdout.receive_some(16) == b"there"
     await process.stdout.aclose()
     yield process.pid
     with trio.fail_after(WITHIN_S):
@@ -467,7 +467,7 @@ async def kill_the_relay(sleeping: list[trio.Process], gone: set[str]) -> None:
         sleeping.append(process)
         assert process.stdout is not None
         async with process.stdout:
-            assert await process.stdout.receive_some(16) == b"there\n"
+            assert await process.stdout.receive_some(16) == b"there"
         os.kill(link.relay_pid, signal.SIGKILL)
         with trio.fail_after(WITHIN_S):
             await trio.sleep_forever()
@@ -494,7 +494,7 @@ async def own():
     async with open_shaped(Link(kbit_s=1000)) as link:
         for place in (link.near, link.far):
             there = await trio.lowlevel.open_process([*place.prefix, *sys.argv[1:]], stdout=subprocess.PIPE)
-            assert await there.stdout.receive_some(16) == b"there\\n"
+            assert await there.stdout.receive_some(16) == b"there"
             print(there.pid, os.readlink(f"/proc/{there.pid}/ns/net"), flush=True)
         print(link.relay_pid, os.readlink(f"/proc/{link.relay_pid}/ns/net"), flush=True)
         await trio.sleep_forever()
