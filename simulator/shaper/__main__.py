@@ -108,10 +108,11 @@ async def _check(asked: Link, seconds: float) -> None:
         _row(f"round trip, least of {CONNECTIONS}, ms", f"{least_ms:.2f}", f"{1000 * min(took_s):.2f}")
         with near, far:
             for lane, sender, receiver in (("down", far, near), ("up", near, far)):
-                before = getattr(await link.counters(), lane)
+                before, began_s = getattr(await link.counters(), lane), time.perf_counter()
                 payload = await _fill(sender, receiver, seconds)
-                print(f"{lane}, {seconds:g} s")
-                _show_lane(asked, before, getattr(await link.counters(), lane), payload, seconds)
+                after, lasted_s = getattr(await link.counters(), lane), time.perf_counter() - began_s
+                print(f"{lane}, {lasted_s:.1f} s")
+                _show_lane(asked, before, after, payload, lasted_s)
                 if lane == "down":
                     # What is left of it would be counted to the other direction's time.
                     far.shutdown(socket.SHUT_WR)
