@@ -166,7 +166,8 @@ async def test_no_more_is_carried_than_the_rate(down: bool) -> None:
 
 
 async def test_what_is_lost_is_what_the_seed_says() -> None:
-    async with open_shaped(Link(loss_percent=5, seed=11)) as link, connection(link) as (one, other):
+    # Of this seed, one direction loses many more than the other.
+    async with open_shaped(Link(loss_percent=5, seed=8)) as link, connection(link) as (one, other):
         await carry(other, one, PATTERN * 2)
         await carry(one, other, PATTERN * 2)
         counters = await link.counters()
@@ -174,7 +175,7 @@ async def test_what_is_lost_is_what_the_seed_says() -> None:
         assert consistent(lane)
         transmitted = lane.offered.frames - lane.queue_full.frames - lane.queued.frames
         assert transmitted > 300
-        assert lane.lost.frames == draws(2 * 11 + number, transmitted, 0.05)
+        assert lane.lost.frames == draws(2 * 8 + number, transmitted, 0.05)
         assert lane.lost.frames > 0
 
 
