@@ -8,6 +8,7 @@ takes nothing more, or not for half a minute, ends the recording and nothing els
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import threading
@@ -24,10 +25,9 @@ import trio
 
 from tilewire.protocol import AuthMethod, Capability, Code, Connection, CursorMode, Panel, Point, RemoteProtocolError
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import NONCE_SIZE, ViewMode
+from tilewire.protocol.constants import NONCE_SIZE, Scale, Subsampling, ViewMode
 from tilewire.protocol.recorder import Piece, Recorder, Splitter, decoded
 from tilewire.protocol.recording import checksum
-from tilewire.protocol.constants import Scale, Subsampling
 from tilewire.protocol.wire import Sender
 from tilewire.server.errors import ServerError
 from tilewire.server.handshake import Credentials, shake_hands
@@ -50,7 +50,7 @@ RESERVE: Final = 80 << 10
 CLOSE_S: Final = 3.0
 """How long the last bytes may take."""
 LOOK_S: Final = 1.0
-"""How often it is looked whether a keyframe is due."""
+"""How often it is looked whether a keyframe is due, and what a device must show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,9 +162,8 @@ class _File:
 class _Line:
     """The recorder's end of its connection, as the server sees it: what a transport is, in memory."""
 
-    peer: Final = "in memory"
-
     def __init__(self, recording: Recording) -> None:
+        self.peer = "in memory"
         self.clean = True
         self._recording = recording
 
@@ -172,8 +171,8 @@ class _Line:
         return await self._recording.says()
 
     async def send(self, data: bytes) -> None:
-        await trio.lowlevel.checkpoint()
         self._recording.hears(data)
+        await trio.lowlevel.checkpoint()
 
     async def finish(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -194,8 +193,8 @@ class Recording:
         self._say = bytearray()
         self._something = trio.Event()
         self._ended = 0
-        """The last whole update, and the last that was acknowledged."""
-        self._acknowledged = 0
+        """The last whole update; the last that was acknowledged, and that was checked."""
+        self._acknowledged = self._checked = 0
         self._reason: str | None = None
         self._over = False
 
@@ -220,9 +219,12 @@ class Recording:
             self._reason = str(error)
             if error.code is Code.TOO_SLOW:
                 self._reason = "the disk is too slow"
-            self.hears(connection.goodbye(error.code, str(error)))
+            if not self._over:
+                self.hears(connection.goodbye(error.code, str(error)))
         except* Gone as group:
-            self._reason = str(_first(group))
+            self._reason = self._reason or str(_first(group))
+        except* Exception:
+            log.exception("the recording %s: an error of this server", self._options.path)
         if self._reason is not None and not session.ended:
             log.warning("the recording %s ends, the session goes on: %s", self._options.path, self._reason)
         self._over = True
@@ -250,8 +252,6 @@ class Recording:
         self._recorder.received(data, self._now_us())
         for piece in self._splitter.feed(data):
             self._heed(piece)
-        if self._recorder.wants_picture and self._viewer is not None:
-            self._check(self._viewer)
         self._write()
 
     def _heed(self, piece: Piece) -> None:
@@ -281,9 +281,13 @@ class Recording:
         self._say += data
         self._something.set()
 
-    def _check(self, viewer: Viewer) -> None:
-        picture = viewer.exact_picture()
+    def _check(self) -> None:
+        """Keep the checksum of what a device shows by now, where that is known to the pixel."""
+        if self._viewer is None or self._checked == self._ended or not self._recorder.between_updates:
+            return
+        picture = self._viewer.exact_picture()
         if picture is not None:
+            self._checked = self._ended
             self._recorder.picture(checksum(picture, self._options.panel.pixel_format), self._now_us())
 
     # The file.
@@ -303,13 +307,17 @@ class Recording:
             self._something.set()
 
     async def _keep_up(self) -> None:
-        """Acknowledge what the disk has caught up with, and ask for keyframes."""
+        """Acknowledge what the disk has caught up with, ask for keyframes, and check the picture."""
+        checked_s = -math.inf
         while not self._over:
             if self._recorder.wants_keyframe(self._now_us()):
                 self._utter(m.Refresh().encode())
             with trio.move_on_after(LOOK_S):
                 await self._file.progress()
             self._acknowledge()
+            if trio.current_time() >= checked_s + LOOK_S:
+                checked_s = trio.current_time()
+                self._check()
             self._write()
 
     def close(self) -> None:
@@ -319,8 +327,7 @@ class Recording:
             self._file.close()
             self._options.path.unlink(missing_ok=True)
             return
-        if self._viewer is not None and self._recorder.between_updates and self._file.failed is None:
-            self._check(self._viewer)
+        self._check()
         self._file.append(self._recorder.take())
         if not self._file.finish(CLOSE_S):
             log.warning("the recording %s is not whole: the disk is too slow", self._options.path)

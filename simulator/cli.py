@@ -20,6 +20,7 @@ from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Point
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import KEY_SIZE, CursorMode, Rotation, ViewMode
 from tilewire.simulator import replay
+from tilewire.simulator.client import Statistics
 from tilewire.simulator.device import PARTS, Device, DeviceError, Setup, open_device
 from tilewire.simulator.recording import RecordError, Recording
 from tilewire.simulator.stream import TLS_SCHEMES, StreamError, Trust
@@ -180,9 +181,22 @@ def report(device: Device) -> dict[str, object]:
         "bytes": counters.bytes,
         "bytes_by_type": counters.bytes_by_type,
         "decode_us": counters.decode_us,
+        "dropped": {"inputs": counters.inputs_refused, "updates": counters.updates_dropped},
+        "input_to_update_ms": _times(counters),
         "input_echo_ms": _percentiles(device.watch.echo_ms),
         "input_to_picture_ms": _percentiles(device.watch.picture_ms),
         "missed": device.watch.missed,
+    }
+
+
+def _times(counters: Statistics) -> dict[str, float] | None:
+    """From an input to the end of the first update that names it, as the C client counts it."""
+    if not counters.inputs_shown:
+        return None
+    return {
+        "count": counters.inputs_shown,
+        "last": round(counters.input_to_picture_us / 1000, 3),
+        "mean": round(counters.input_to_picture_sum_us / counters.inputs_shown / 1000, 3),
     }
 
 
@@ -235,6 +249,8 @@ async def _status(device: Device, started_s: float) -> None:
             f"{now - started_s:6.1f} s  {counters.updates} updates  {counters.bytes / 1024:.1f} KiB"
             f"  {rate:.1f} KiB/s  decode {counters.decode_us / 1000:.1f} ms"
         )
+        if counters.inputs_shown:
+            line += f"  input {counters.input_to_picture_us / 1000:.1f} ms"
         print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
 
 

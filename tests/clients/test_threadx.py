@@ -325,6 +325,29 @@ def test_everything_that_can_be_said(device: Device, serve: Callable[..., int]) 
     assert device("touch", 0) == NOT_CONNECTED
 
 
+def test_an_input_is_timed_to_its_picture(device: Device, serve: Callable[..., int]) -> None:
+    def script(peer: Peer, events: Iterator[Event]) -> None:
+        hello = next(events)
+        assert isinstance(hello, m.Hello)
+        peer.send(reply(), welcome(hello.capabilities))
+        assert isinstance(next(events), m.Key)
+        time.sleep(0.05)
+        peer.send(m.Begin(update=1, input=1), m.End(), m.Begin(update=2, input=1), m.End(), m.Begin(update=3, input=1))
+        for _ in events:
+            pass
+
+    opened(device, serve(script))
+    device.good("key", 0, 0xFF0D, 1)
+    while device.statistics()["updates"] < 2:
+        time.sleep(0.01)
+    device.good("stop", 0, 500)
+    device.until(f"0 state {STOPPED} 0 0")
+    seen = device.statistics()
+    # It slept that long by another clock.
+    assert seen["input_to_picture_us"] == seen["input_to_picture_sum_us"] > 45_000
+    assert (seen["inputs_shown"], seen["updates_dropped"]) == (1, 1)
+
+
 def opened(device: Device, *words: object) -> None:
     """A session that the server has let in."""
     device.good("create", 0, *words)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tw_threadx.h"
 
@@ -158,6 +159,13 @@ static VOID on_clipboard_sent(VOID *user, const VOID *text, UINT status) {
     SAY("%ld copied %u %d\n", index_of(user), status, text == ((device *)user)->copied);
 }
 
+static uint32_t now_us(void *user) {
+    struct timespec now;
+    (void)user;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint32_t)((uint64_t)now.tv_sec * 1000000U + (uint64_t)now.tv_nsec / 1000U);
+}
+
 static UINT fill_random(VOID *user, VOID *memory, ULONG length) {
     FILE *source;
     size_t got = 0;
@@ -274,6 +282,7 @@ static UINT create(device *one, UINT port, int out_of_pool, char **words, int co
         TW_CAPABILITY_TOUCH | TW_CAPABILITY_CLIPBOARD | TW_CAPABILITY_INPUT_ECHO | TW_CAPABILITY_RESIZE;
     config->client.callbacks = &callbacks;
     config->client.user = one;
+    config->client.now_us = now_us;
     config->server.nxd_ip_version = NX_IP_VERSION_V4;
     config->server.nxd_ip_address.v4 = IP_ADDRESS(127, 0, 0, 1);
     config->port = port;
@@ -363,12 +372,15 @@ static UINT report(const command *given) {
     if (status == TX_SUCCESS) {
         SAY("%ld statistics state=%u code=%u status=%u attempts=%u connections=%u packets_received=%u "
             "packets_sent=%u bytes_received=%llu bytes_sent=%llu inputs=%u joined=%u lost=%u refused=%u "
-            "shortages=%u window_waits=%u draw_waits=%u client_bytes=%llu updates=%u\n",
+            "shortages=%u window_waits=%u draw_waits=%u client_bytes=%llu updates=%u inputs_shown=%u "
+            "input_to_picture_us=%u input_to_picture_sum_us=%llu updates_dropped=%u\n",
             index_of(given->one), found.state, found.code, found.status, found.attempts, found.connections,
             found.packets_received, found.packets_sent, (unsigned long long)found.bytes_received,
             (unsigned long long)found.bytes_sent, found.inputs, found.inputs_joined, found.inputs_lost,
             found.inputs_refused, found.packet_shortages, found.window_waits, found.draw_waits,
-            (unsigned long long)found.client.bytes, (unsigned)found.client.updates);
+            (unsigned long long)found.client.bytes, (unsigned)found.client.updates,
+            (unsigned)found.client.inputs_shown, (unsigned)found.client.input_to_picture_us,
+            (unsigned long long)found.client.input_to_picture_sum_us, (unsigned)found.client.updates_dropped);
     }
     return status;
 }

@@ -208,6 +208,9 @@ tw_status tw_client_init(tw_client **client, const tw_client_config *config, voi
 void tw_end_by(tw_client *client, uint8_t by) {
     if (client->ended_by == TW_ALIVE) {
         client->ended_by = by;
+#if TW_WITH_STATISTICS
+        client->statistics.updates_dropped = client->state == TW_IN_UPDATING;
+#endif
     }
 #if TW_WITH_HMAC
     tw_wipe(client->key, sizeof client->key);

@@ -41,13 +41,31 @@ tw_status tw_take_begin(tw_client *client, tw_reader *reader) {
     return TW_OK;
 }
 
+#if TW_WITH_STATISTICS
+/* At END: how long the input took that this update is the first to name. */
+static void count_update(tw_client *client) {
+    tw_statistics *statistics = &client->statistics;
+    const uint32_t input = client->echo;
+    statistics->updates++;
+    if (input > client->answered) {
+        client->answered = input;
+        if (client->input - input < TW_TIMED_INPUTS) {
+            const uint32_t took_us = tw_now_us(client) - client->sent_us[input % TW_TIMED_INPUTS];
+            statistics->inputs_shown++;
+            statistics->input_to_picture_us = took_us;
+            statistics->input_to_picture_sum_us += took_us;
+        }
+    }
+}
+#endif
+
 tw_status tw_take_end(tw_client *client, tw_reader *reader) {
     TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
     client->ended = client->begun;
     client->state = TW_IN_OPEN;
     client->present_due = client->ack_due = 1;
 #if TW_WITH_STATISTICS
-    client->statistics.updates++;
+    count_update(client);
 #endif
 #if TW_WITH_CURSOR
     tw_cursor_at_end(client);

@@ -21,8 +21,16 @@ static tw_status send_input(tw_client *client, unsigned type, uint8_t *body, con
     const uint32_t number = client->input + 1;
     const size_t length = (size_t)(end - body) - VARINT_MAX;
     uint8_t *fields = tw_put_varint(body, number);
+    tw_status status;
     memmove(fields, body + VARINT_MAX, length);
-    TW_TRY(tw_send(client, type, body, (size_t)(fields - body) + length, tail, tail_length));
+    status = tw_send(client, type, body, (size_t)(fields - body) + length, tail, tail_length);
+#if TW_WITH_STATISTICS
+    client->statistics.inputs_refused += status == TW_CODE_FULL;
+#endif
+    TW_TRY(status);
+#if TW_WITH_STATISTICS
+    client->sent_us[number % TW_TIMED_INPUTS] = tw_now_us(client);
+#endif
     client->input = number;
     if (input != NULL) {
         *input = number;

@@ -101,6 +101,9 @@ struct tw_client {
     tw_resume resume;               /* what HELLO asks for; from WELCOME on, its token */
     uint32_t offered, capabilities; /* of ours, and those in force */
     uint32_t begun, ended, input, echo;
+#if TW_WITH_STATISTICS
+    uint32_t answered; /* the newest input that a whole update or INPUT_ECHO has named */
+#endif
     uint32_t clipboard_in[2],
         clipboard_out[2]; /* total, and where the next chunk begins; 0, 0: none under way */
 
@@ -165,6 +168,7 @@ struct tw_client {
     tw_statistics statistics;
     uint32_t messages_of[64];
     uint64_t bytes_of[64];
+    uint32_t sent_us[TW_TIMED_INPUTS];
 #endif
 };
 

@@ -192,6 +192,9 @@ static tw_status take_input_echo(tw_client *client, tw_reader *reader) {
     if (input > client->input) {
         return TW_CODE_BAD_VALUE;
     }
+#if TW_WITH_STATISTICS
+    client->answered = input;
+#endif
     if (client->callbacks->input_echo != NULL) {
         client->callbacks->input_echo(client->user, input);
     }

@@ -224,7 +224,7 @@ typedef struct tw_client_config {
 /* Bytes of the block that one client lives in. `max_rect_width`: as in the configuration, or the panel's width where
  * that is 0 there; it only counts where there is a model. */
 #define TW_CLIENT_SIZE(model_kib, max_rect_width) \
-    (TW_SEND_SIZE + TW_CLIENT_STATE_SIZE + (TW_WITH_STATISTICS ? 784 : 0) \
+    (TW_SEND_SIZE + TW_CLIENT_STATE_SIZE + (TW_WITH_STATISTICS ? 856 : 0) \
         + ((model_kib) != 0 ? 1024 * (model_kib) + TW_CLIENT_ROWS_SIZE(max_rect_width) : 0))
 #define TW_CLIENT_STATE_SIZE 1264
 #define TW_CLIENT_ROWS_SIZE(width) (8 * (((width) < TW_MIN_RECT_WIDTH ? TW_MIN_RECT_WIDTH : (width)) + 8))
@@ -371,7 +371,19 @@ typedef struct tw_statistics {
     uint64_t bytes;     /* received and consumed */
     uint32_t updates;   /* whole ones */
     uint32_t decode_us; /* spent in tw_client_feed(); wraps after 71 minutes of decoding */
+    /* Dropped. Input: each TW_CODE_FULL that the functions for input returned, so what is given again until it is taken
+     * is not lost although it counts here. Updates: begun and never ended, 1 where the connection ended inside one. */
+    uint32_t inputs_refused, updates_dropped;
+    /* From an input to the picture, by `now_us` (0 without it): from the call that queued it to the END of the first
+     * update that names it. An input that changed nothing (INPUT_ECHO says so), or gave way to a newer one, or to
+     * TW_TIMED_INPUTS newer ones by then, is not among these. */
+    uint32_t inputs_shown;
+    uint32_t input_to_picture_us;     /* of the last one */
+    uint64_t input_to_picture_sum_us; /* of all: divided by inputs_shown, the mean */
 } tw_statistics;
+
+/* As many of the newest inputs can be timed at once. */
+#    define TW_TIMED_INPUTS 8
 
 void tw_client_statistics(const tw_client *client, tw_statistics *statistics);
 /* Messages of a type (TW_MSG_...) received whole, and their bytes with type and length. Types that this version does
