@@ -232,6 +232,7 @@ class Device:
         while True:
             await trio.sleep(TICK_S)
             self._client.tick(int(time.monotonic() * 1000))
+            self._check_recording()
             self._hear()
 
     def _check_recording(self, *, last: bool = False) -> None:
