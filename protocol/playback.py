@@ -26,7 +26,7 @@ RENUMBERED: Final = frozenset({m.Begin.type, m.Explanation.type, m.Codec.type})
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Bytes of the server, at a time of the recording."""
+    """Bytes of the server (some), at a time of the recording."""
 
     time_us: int
     data: bytes
@@ -85,7 +85,8 @@ class Player:
             case Kind.CLIENT if self.hello is None:
                 self._greet(entry)
             case Kind.SERVER:
-                return Play(entry.time_us, b"".join(self._stream(piece) for piece in pieces_of(entry)))
+                out = b"".join(self._stream(piece) for piece in pieces_of(entry))
+                return Play(entry.time_us, out) if out else None
             case Kind.PICTURE if not self._updating:
                 return Check(entry.time_us, parse_body(Picture, entry).checksum)
             case _:

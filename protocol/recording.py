@@ -262,6 +262,7 @@ class Reader:
         self._headed = at is not None
         self._eof = False
         self._ended = False
+        self._end_offset = 0
         self._failed: RecordingError | None = None
 
     @property
@@ -295,6 +296,7 @@ class Reader:
         if entry is not None:
             if entry.kind == Kind.END:
                 self._ended = True
+                self._end_offset = entry.offset
             return entry
         if not self._eof:
             return Need.DATA
@@ -368,7 +370,9 @@ class Reader:
             raise self._damaged(self._at + TAIL.size)
         if not self._eof:
             return Need.DATA
-        return EndOfRecording(complete=left == TAIL.size and self._buffer.endswith(TAIL_MARK))
+        if left == TAIL.size and end_offset(bytes(self._buffer[self._at :])) != self._end_offset:
+            raise self._damaged(self._at)
+        return EndOfRecording(complete=left == TAIL.size, lost=left % TAIL.size)
 
 
 def end_offset(tail: bytes) -> int | None:

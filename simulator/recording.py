@@ -260,7 +260,7 @@ class RecordingFile:
                 skip -= 1
                 continue
             item = player.take(entry)
-            if item is not None and (isinstance(item, Check) or item.data):
+            if item is not None:
                 yield item
         self.farewell = player.farewell
 
