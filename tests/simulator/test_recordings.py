@@ -348,7 +348,7 @@ async def test_a_panel_of_another_kind(panel: str, tmp_path: Path) -> None:
             before = device.presented
             with painter(server.name) as pen:
                 put_pixels(pen, Rect(10, 20, 64, 32), bytes(range(256)) * 32)
-            assert await device.wait_for(lambda: device.presented > before, WITHIN_S)
+                assert await device.wait_for(lambda: device.presented > before, WITHIN_S)
     replay = Replay(path)
     await replay.run(None)
     assert (replay.complete, replay.wrong) == (True, 0)
