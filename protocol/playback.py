@@ -70,9 +70,14 @@ class Player:
         keyframe = parse_body(Keyframe, entry)
         if self.hello is None:
             raise Damaged("the recording is damaged: there is a keyframe before the device's HELLO")
-        self.hello = replace(self.hello, panel=m.Size(width=keyframe.width, height=keyframe.height))
+        try:
+            self.hello = replace(self.hello, panel=m.Size(width=keyframe.width, height=keyframe.height))
+        except ValueError as error:
+            raise Damaged(f"the recording is damaged at byte {entry.offset}: {error}") from None
         self._more_updates, self._more_resets = -keyframe.update, -keyframe.epoch
-        out = b"".join(self._stream(piece) for piece in Splitter().feed(keyframe.messages))
+        out = b"".join(
+            self._stream(piece) for piece in Splitter().feed(keyframe.messages) if piece.type not in RENUMBERED
+        )
         return Play(entry.time_us, out)
 
     def take(self, entry: Entry) -> Play | Check | None:
@@ -85,7 +90,11 @@ class Player:
             case Kind.CLIENT if self.hello is None:
                 self._greet(entry)
             case Kind.SERVER:
-                out = b"".join(self._stream(piece) for piece in pieces_of(entry))
+                try:
+                    out = b"".join(self._stream(piece) for piece in pieces_of(entry))
+                except ValueError as error:
+                    # Numbers that no connection gets to.
+                    raise Damaged(f"the recording is damaged at byte {entry.offset}: {error}") from None
                 return Play(entry.time_us, out) if out else None
             case Kind.PICTURE if not self._updating:
                 return Check(entry.time_us, parse_body(Picture, entry).checksum)

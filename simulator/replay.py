@@ -38,6 +38,8 @@ EXIT_DIFFERS: Final = 6
 STATUS_S: Final = 0.25
 VECTOR_BYTES: Final = 128 << 10
 """Of the server; a vector's events are written out, and the reference decoder is slow."""
+MAX_CACHE: Final = 1 << 28
+"""Twice what the largest standard panel has: a file is not to ask for more memory than there is."""
 UNABLE: Final = "this recording's device takes DEFLATE, which the C client does not"
 
 
@@ -59,6 +61,8 @@ def config_of(hello: m.Hello) -> ClientConfig:
     readable = bool(hello.capabilities & Capability.COPY)
     cursor = hello.cursor or m.CursorOffer(mode=0, max_side=0)
     cache = hello.cache or m.CacheOffer(slots=0, slot_bytes=0)
+    if cache.slots * cache.slot_bytes > MAX_CACHE:
+        raise ReplayFailed(f"this recording's device has a cache of more than {MAX_CACHE >> 20} MiB", EXIT_FAILED)
     jpeg = hello.jpeg or m.JpegOffer(subsamplings=0, scales=0)
     return ClientConfig(
         width=hello.panel.width,

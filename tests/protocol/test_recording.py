@@ -15,10 +15,10 @@ from tilewire.protocol import AuthMethod, Capability, Connection, Need, PixelFor
 from tilewire.protocol import messages as m
 from tilewire.protocol import recording as r
 from tilewire.protocol.playback import Check, Play, Player
-from tilewire.protocol.recorder import AGAIN_US, KEYFRAME_US, Recorder, Splitter
+from tilewire.protocol.recorder import AGAIN_US, KEYFRAME_US, Piece, Recorder, Splitter
 from tilewire.protocol.reference import Framebuffer
 from tilewire.protocol.vectors import KEY, TOKEN, Exchange, hello, tagged, welcome
-from tilewire.protocol.wire import Message, frame
+from tilewire.protocol.wire import MESSAGES, Message, frame
 
 from tests import vectors as v
 
@@ -278,6 +278,42 @@ def test_any_bytes_are_recorded_without_an_error(pieces: list[tuple[bool, bytes]
         player.take(entry)
 
 
+BODIES = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from(
+        [
+            m.Begin(update=0xFFFF_FFFF, input=0).encode(),
+            m.Begin(update=1, input=9).encode(),
+            m.Explanation(update=7, encode_us=0, in_flight=0, bytes_per_s=0, round_trip_us=0).encode(),
+            m.Codec(rect=Rect(0, 0, 1, 1), epoch=0xFF, payload=b"").encode(),
+        ]
+    ),
+    st.sampled_from([cls.type for cls in MESSAGES.values()]).flatmap(
+        lambda type_: st.binary(max_size=24).map(lambda body: frame(type_, body))
+    ),
+    st.builds(
+        lambda update, messages: r.Keyframe(update=update, epoch=5, width=4096, height=4096, messages=messages),
+        st.integers(0, 1 << 31),
+        st.binary(max_size=20),
+    ).map(r.Keyframe.encode_body),
+)
+
+
+@given(st.lists(st.tuples(st.integers(1, 7), BODIES), max_size=10))
+def test_any_sound_entries_are_played_or_said_to_be_damaged(given_entries: list[tuple[int, bytes]]) -> None:
+    x = Exchange("any", "", hello()).open()
+    hello_bytes, *others = [(step["from"], bytes.fromhex(step["bytes"])) for step in x.steps]
+    start = [(r.Kind.CONNECTION, b""), (r.Kind.CLIENT, hello_bytes[1])]
+    start += [(r.Kind.SERVER, data) for _, data in others]
+    data = written([(kind, 1, body) for kind, body in [*start, *given_entries]])
+    player = Player()
+    with suppress(r.RecordingError):
+        for entry in read(data)[0]:
+            player.take(entry)
+            if entry.kind == r.Kind.KEYFRAME:
+                player.begin_at(entry)
+
+
 def test_secrets_are_left_out_and_input_unless_it_is_asked_for() -> None:
     capabilities = Capability.COPY | Capability.CLIPBOARD | Capability.INPUT_ECHO
     offer = hello(
@@ -322,8 +358,8 @@ def test_secrets_are_left_out_and_input_unless_it_is_asked_for() -> None:
     replayed(entries)
 
 
-def pieces_of(body: bytes) -> list[v.Any]:
-    return list(Splitter(greeted=body[:1] != b"\x97").feed(body))
+def pieces_of(body: bytes) -> list[Piece]:
+    return Splitter(greeted=body[:1] != b"\x97").feed(body)
 
 
 def test_a_ticket_is_left_out() -> None:
@@ -497,9 +533,10 @@ def test_a_keyframe_is_wanted_every_ten_seconds_while_the_picture_changes() -> N
     recorder = one.recorder
     assert not recorder.wants_keyframe(KEYFRAME_US)
     one.update(fill(ALL, 1))
-    assert recorder.wants_picture
+    due = [recorder.wants_picture]
     recorder.picture(1, one.now_us)
-    assert not recorder.wants_picture
+    due.append(recorder.wants_picture)
+    assert due == [True, False]
     begun_us = one.now_us
     assert not recorder.wants_keyframe(begun_us + 10 * KEYFRAME_US)
     one.update(fill(LEFT, 2))
