@@ -28,7 +28,9 @@ from typing import Any, Final
 import trio
 from Xlib import XK
 
+from tilewire.protocol import PixelFormat
 from tilewire.simulator.exits import Exit
+from tilewire.simulator.picture import to_rgb
 from tilewire.simulator.runner_exits import RunError, RunExit
 from tilewire.simulator.screen import Screen, from_ppm
 from tilewire.simulator.shaper import DeviceEnd
@@ -37,6 +39,7 @@ QEMU: Final = "qemu-system-arm"
 OLDEST: Final = (7, 2)
 """The first whose `-netdev dgram` takes a descriptor, and the one that the firmware was tried on."""
 FIRMWARE: Final = Path(__file__).resolve().parent.parent / "build/firmware/device.elf"
+RAM_AT: Final = 0x60000000
 CONFIG_AT: Final = 0x60000000
 RECORDING_AT: Final = 0x70000000
 MOST_RECORDING: Final = 0x10000000
@@ -136,6 +139,8 @@ class Plan:
     window: str | None = None
     """QEMU's own display."""
     recording: bytes | None = None
+    keep_memory: bool = False
+    """The framebuffer can be read after the end, by `Machine.remains`."""
 
     @property
     def clock(self) -> str:
@@ -205,7 +210,7 @@ def config_text(lines: Mapping[str, object]) -> str:
 class Machine:
     """Made by `open_machine`. Its clock began with it; `ms` in its events is that clock."""
 
-    def __init__(self, plan: Plan, qmp: trio.SocketStream, control: trio.SocketStream, screen_fd: int) -> None:
+    def __init__(self, plan: Plan, qmp: trio.SocketStream, control: trio.SocketStream, fds: Mapping[str, int]) -> None:
         self.plan = plan
         self.events: list[Event] = []
         """What the device told, in order."""
@@ -223,7 +228,8 @@ class Machine:
         """Of QEMU: the firmware's, or 1, or minus a signal."""
         self._qmp = qmp
         self._control = control
-        self._screen_fd = screen_fd
+        self._screen_fd = fds["screen"]
+        self._ram_fd = fds.get("ram")
         self._screening = trio.Lock()
         self._telling = trio.Lock()
         self._news = trio.Event()
@@ -362,6 +368,16 @@ class Machine:
         await self.ask("screendump", filename=f"/proc/self/fd/{self._screen_fd}")
         return from_ppm(os.pread(self._screen_fd, os.fstat(self._screen_fd).st_size, 0))
 
+    def remains(self) -> Screen:
+        """What the LCD showed at the end, from the memory that is left. For `keep_memory`."""
+        panel = self.last("panel")
+        assert panel is not None
+        assert self._ram_fd is not None
+        size = panel["stride"] * panel["height"]
+        stored = os.pread(self._ram_fd, size, panel["framebuffer"] - RAM_AT)
+        form = PixelFormat.RGB565 if panel["format"] == "rgb565" else PixelFormat.XRGB8888
+        return Screen(panel["width"], panel["height"], to_rgb(stored, form))
+
     # Hands. As hardware has them: the tablet, the keyboard; what has no key goes over the control channel.
 
     async def size(self) -> tuple[int, int]:
@@ -459,12 +475,16 @@ class Machine:
         await self.tell("under")
         await self.until("under", since=since, timeout_s=ANSWER_S)
 
+    async def exited(self) -> None:
+        """Until QEMU has ended."""
+        while self.exit_status is None:
+            await self._news.wait()
+
     async def stop(self) -> None:
         """The device says goodbye and stops by itself, where it can. Raises RunError where it ends otherwise."""
         await self.tell("stop")
         with trio.move_on_after(END_S):
-            while self.exit_status is None:
-                await self._news.wait()
+            await self.exited()
 
 
 def _command(plan: Plan, fds: Mapping[str, int]) -> list[str]:
@@ -480,6 +500,9 @@ def _command(plan: Plan, fds: Mapping[str, int]) -> list[str]:
     command += ["-serial", "chardev:log", "-serial", "chardev:control", "-mon", "chardev=qmp,mode=control"]
     command += ["-device", "virtio-tablet-device", "-device", "virtio-rng-device"]
     command += ["-device", f"loader,file={file('config')},addr={CONFIG_AT:#x},force-raw=on"]
+    if plan.keep_memory:
+        ram = f"memory-backend-file,id=ram,size={plan.memory_mib}M,share=on,mem-path={file('ram')}"
+        command += ["-object", ram, "-machine", "memory-backend=ram"]
     if plan.recording is not None:
         command += ["-device", f"loader,file={file('recording')},addr={RECORDING_AT:#x},force-raw=on"]
     if plan.net is None:
@@ -548,10 +571,12 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
         fds["screen"] = _memory_file(stack, "screen", b"")
         if plan.recording is not None:
             fds["recording"] = _memory_file(stack, "recording", plan.recording)
+        if plan.keep_memory:
+            fds["ram"] = _memory_file(stack, "ram", b"")
         passed = [fd for name, fd in fds.items() if name != "said"]
         if plan.link is not None:
             passed.append(plan.link.fd)
-        machine = Machine(plan, pairs.ours["qmp"], pairs.ours["control"], fds["screen"])
+        machine = Machine(plan, pairs.ours["qmp"], pairs.ours["control"], fds)
         try:
             # Not in a thread of trio's: QEMU would end with that thread.
             process = subprocess.Popen(  # noqa: ASYNC220

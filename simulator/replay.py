@@ -21,6 +21,7 @@ from tilewire.protocol.playback import Play
 from tilewire.protocol.recorder import Splitter, decoded
 from tilewire.protocol.recording import RecordingError, checksum
 from tilewire.protocol.vectors import CLIENT, SERVER, Exchange, as_text
+from tilewire.simulator import runner_replay
 from tilewire.simulator.client import Client, ClientConfig, ClientError, Jpeg, status_text
 from tilewire.simulator.picture import save_png, to_rgb
 from tilewire.simulator.recording import RecordingFile
@@ -239,6 +240,10 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     replay.add_argument("--png", type=Path, metavar="FILE", help="write the picture at the end")
     replay.add_argument("--vector", type=Path, metavar="FILE", help="play nothing, write a test vector (JSON)")
     replay.add_argument("--json", action="store_true", help="print one object as the last line")
+    machine = replay.add_argument_group("in the QEMU device, as fast as it goes, instructions counted")
+    machine.add_argument("--qemu", action="store_true", help="play it there")
+    machine.add_argument("--mips", type=int, choices=(125, 250, 500, 1000), help="million instructions a second (250)")
+    machine.add_argument("--firmware", type=Path, metavar="FILE", help="another build of it (ELF)")
 
 
 def _us(seconds: float | None) -> int | None:
@@ -248,6 +253,11 @@ def _us(seconds: float | None) -> int | None:
 async def run(arguments: argparse.Namespace) -> int:
     """`tilewire-sim replay`; the exit code."""
     path: Path = arguments.file
+    if arguments.qemu:
+        return await runner_replay.run(arguments)
+    if arguments.mips or arguments.firmware:
+        _say("--mips and --firmware go with --qemu")
+        return 2
     try:
         return await _run(path, arguments)
     except RecordingError as error:
