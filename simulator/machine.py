@@ -53,6 +53,8 @@ END_S: Final = 3.0
 ABSOLUTE: Final = 32768
 """Positions of the tablet in each direction."""
 TAP_S: Final = 0.05
+FINGER_APART: Final = 60
+"""Pixels between fingers that move together."""
 MOVE_S: Final = 1 / 60
 """As often as a touch screen reports."""
 MOST_TEXT_BYTES: Final = 200
@@ -402,16 +404,28 @@ class Machine:
         await trio.sleep(TAP_S)
         await self.pen(x, y, down=False)
 
-    async def swipe(self, start: tuple[int, int], end: tuple[int, int], seconds: float) -> None:
-        """In a straight line, evenly. Raises RunError."""
-        await self.pen(*start, down=True)
+    async def swipe(self, start: tuple[int, int], end: tuple[int, int], seconds: float, fingers: int = 1) -> None:
+        """In a straight line, evenly. The tablet has one finger: two go by the control channel. Raises RunError."""
+        await self._fingers(start, fingers, "down")
         began_s = trio.current_time()
         while (share := (trio.current_time() - began_s) / max(seconds, MOVE_S)) < 1:
             await trio.sleep(MOVE_S)
             share = min(share, 1.0)
-            await self.pen(*(round(one + (other - one) * share) for one, other in zip(start, end, strict=True)))
-        await self.pen(*end)
-        await self.pen(*end, down=False)
+            at = [round(one + (other - one) * share) for one, other in zip(start, end, strict=True)]
+            await self._fingers((at[0], at[1]), fingers, "move")
+        await self._fingers(end, fingers, "move")
+        await self._fingers(end, fingers, "up")
+
+    async def _fingers(self, at: tuple[int, int], count: int, how: str) -> None:
+        if count == 1:
+            await self.pen(*at, down={"down": True, "up": False}.get(how))
+            return
+        await self._switch(by_control=True)
+        width, _ = await self.size()
+        for finger in range(count):
+            # Side by side, all of them on the panel.
+            x = min(max(at[0] + FINGER_APART * (2 * finger - count + 1) // 2, 0), width - 1)
+            await self.tell(f"touch {finger} {x} {at[1]} {how}")
 
     async def keys(self, names: Sequence[str]) -> None:
         """Keys together, by the names of their keysyms. Raises RunError."""

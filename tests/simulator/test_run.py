@@ -79,9 +79,9 @@ type = "Tilewire, ({WORD})! żółw 龍 end"
 [[step]]
 key = "Control_L+d"
 [[step]]
-key = "EuroSign"
+key = "eacute"
 [[step]]
-wait = { text = "Tilewire", region = [190, 88, 300, 40] }
+wait = { text = "Tilewire", region = [192, 90, 480, 300] }
 [[step]]
 wait = { quiet = 0.3 }
 [[step]]
@@ -101,7 +101,7 @@ def test_a_session_with_a_script_and_a_report(xterm: Terminal, tmp_path: Path) -
     picture, frames = tmp_path / "picture.png", tmp_path / "with, comma.pcap"
     done = run(f"127.0.0.1:{xterm.port}", "--script", steps, "--json", "--png", picture, "--pcap", frames)
     assert done.returncode == 0, done.stderr
-    typed_is(xterm, f"Tilewire, ({word})! żółw 龍 end\x04€".encode())
+    typed_is(xterm, f"Tilewire, ({word})! żółw 龍 end\x04é".encode())
     # What the LCD shows is the server's own picture, to the pixel as far as 565 goes.
     assert read_png(picture).differing(trio.run(server_screen, xterm.display)) == 0
     assert read_png(tmp_path / "shot.png").differing(read_png(picture)) == 0
@@ -188,7 +188,7 @@ wait = { quiet = 1.0 }
 [[step]]
 screenshot = "top.png"
 [[step]]
-swipe = { from = [500, 550], to = [500, 60], ms = 400 }
+swipe = { from = [500, 550], to = [500, 60], ms = 400, fingers = 2 }
 [[step]]
 wait = { pixel = [900, 250], colour = "#ff0000" }
 [[step]]
