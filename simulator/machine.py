@@ -427,6 +427,14 @@ class Machine:
             x = min(max(at[0] + FINGER_APART * (2 * finger - count + 1) // 2, 0), width - 1)
             await self.tell(f"touch {finger} {x} {at[1]} {how}")
 
+    async def wheel(self, notches: int) -> None:
+        """Down, or up where it is below 0, at the place of the pen. Raises RunError."""
+        button = "wheel-down" if notches > 0 else "wheel-up"
+        for _ in range(abs(notches)):
+            for down in (True, False):
+                event = {"type": "btn", "data": {"down": down, "button": button}}
+                await self.ask("input-send-event", events=[event])
+
     async def keys(self, names: Sequence[str]) -> None:
         """Keys together, by the names of their keysyms. Raises RunError."""
         for down in (True, False):
@@ -605,6 +613,9 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
             raise RunError(f"QEMU cannot be started: {error.strerror}: {error.filename}", RunExit.QEMU) from error
         for end in pairs.theirs.values():
             end.close()
+        # Before anybody may wait for the process: later its number may be another's.
+        pidfd = os.pidfd_open(process.pid)
+        stack.callback(os.close, pidfd)
         try:
             async with trio.open_nursery() as nursery:
                 readers = trio.CancelScope()
@@ -623,7 +634,7 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
                     finished.set()
 
                 async def watch() -> None:
-                    await _exited(process)
+                    await _exited(process, pidfd)
                     # What it said last is read before anybody hears that it has ended.
                     with trio.move_on_after(END_S):
                         await finished.wait()
@@ -637,7 +648,7 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
                     yield machine
                 finally:
                     with trio.CancelScope(shield=True):
-                        await _quit(machine, process)
+                        await _quit(machine, process, pidfd)
                 nursery.cancel_scope.cancel()
         finally:
             if process.poll() is None:
@@ -645,16 +656,17 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
             process.wait()
 
 
-async def _exited(process: subprocess.Popen[bytes]) -> None:
-    pidfd = os.pidfd_open(process.pid)
+async def _exited(process: subprocess.Popen[bytes], pidfd: int) -> None:
+    # Of its own: two tasks may wait.
+    own = os.dup(pidfd)
     try:
-        await trio.lowlevel.wait_readable(pidfd)
+        await trio.lowlevel.wait_readable(own)
     finally:
-        os.close(pidfd)
+        os.close(own)
     process.wait()
 
 
-async def _quit(machine: Machine, process: subprocess.Popen[bytes]) -> None:
+async def _quit(machine: Machine, process: subprocess.Popen[bytes], pidfd: int) -> None:
     """QEMU prints what is left when it ends by itself."""
     if process.poll() is not None:
         return
@@ -663,4 +675,4 @@ async def _quit(machine: Machine, process: subprocess.Popen[bytes]) -> None:
             await machine.ask("quit")
         except RunError:
             return
-        await _exited(process)
+        await _exited(process, pidfd)

@@ -297,7 +297,7 @@ def test_a_wrong_key(wrong: str, tmp_path: Path) -> None:
         path.touch(mode=0o600)
         path.write_text(line + "\n")
     with terminal(tmp_path / "server", "--keys", str(keys)) as server:
-        words = ["--auth-key-file", key] if wrong == "key" else []
+        words = ["--auth-key-file", str(key)] if wrong == "key" else []
         done = run(f"127.0.0.1:{server.port}", "--device-id", "panel-7", *words)
         assert done.returncode == RunExit.WRONG_KEY
         has = "this device's key" if wrong == "key" else "a device without a key"
