@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -511,6 +514,36 @@ def test_a_qemu_that_is_killed(xterm: Terminal, tmp_path: Path) -> None:
         assert process.wait(WITHIN_S) == RunExit.QEMU
         assert process.stderr is not None
         assert process.stderr.read().splitlines()[-1] == "tilewire-sim: QEMU has ended by itself (killed by SIGKILL)"
+
+
+def on_a_terminal(port: int, columns: int, **more: str) -> str:
+    """What it writes there."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
+    command = [*SIM, "run", f"127.0.0.1:{port}", "--for", "1.2"]
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")} | more
+    with subprocess.Popen(command, stdin=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                said += os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+    os.close(ours)
+    assert process.returncode == 0
+    return said.decode()
+
+
+def test_a_status_line(xterm: Terminal) -> None:
+    said = on_a_terminal(xterm.port, 100, TERM="xterm")
+    assert "\r\x1b[32mshowing\x1b[0m  device " in said
+    assert re.search(r"  \d+ updates  \d+\.\d updates/s  \d+\.\d KiB  decode \d+\.\d ms\x1b\[K", said)
+    said = on_a_terminal(xterm.port, 40, TERM="xterm", NO_COLOR="1")
+    assert "\x1b[3" not in said
+    lines = said.replace("\x1b[K", "").replace("\n", "").split("\r")
+    assert max(map(len, lines)) == 39
+    assert any(line.startswith("showing  device ") for line in lines)
 
 
 # For long.
