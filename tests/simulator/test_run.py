@@ -24,7 +24,7 @@ import trio
 
 from tilewire.protocol import PixelFormat
 from tilewire.simulator.exits import Exit
-from tilewire.simulator.machine import FIRMWARE, Plan, find_qemu, open_machine
+from tilewire.simulator.machine import FIRMWARE, QCODES, Plan, find_qemu, open_machine
 from tilewire.simulator.picture import to_rgb
 from tilewire.simulator.runner import first_of
 from tilewire.simulator.runner_exits import MEANINGS, RunError, RunExit
@@ -164,6 +164,40 @@ def test_a_slow_processor_on_a_slow_link_comes_back(xterm: Terminal, tmp_path: P
     assert (report["link"]["asked_last"]["kbit_s"], report["link"]["asked_last"]["rtt_ms"]) == (None, 10)
     assert "forwarder" in report["link"]["note"]
     assert counted["down"]["delivered"]["bytes"] >= report["bytes"]["received"]
+
+
+async def type_everything(port: int, text: str) -> None:
+    config = {"server": f"{HOST}:{port}", "panel": "iot-256", "reconnect": "no"}
+    async with open_machine(Plan(config=config, qemu=find_qemu())) as machine:
+        await machine.until("picture", timeout_s=WITHIN_S)
+        await machine.tap(400, 240)
+        await machine.type(text)
+        for name in QCODES:
+            # Whether QEMU knows the key by this name: it refuses others.
+            await machine.keys([name])
+        stats = await machine.stats()
+        assert stats["lost"] == {"inputs": 0, "keyboard": 0, "control": 0}
+        await machine.stop()
+
+
+def test_every_key(xterm: Terminal) -> None:
+    text = "".join(map(chr, range(32, 127))) + secrets.token_hex(4)
+    trio.run(type_everything, xterm.port, text)
+    until = time.monotonic() + WITHIN_S
+    while text.encode() not in xterm.typed.read_bytes():
+        assert time.monotonic() < until, xterm.typed.read_bytes()[-300:]
+        time.sleep(0.02)
+
+
+def test_an_address_that_only_this_process_reaches(tmp_path: Path) -> None:
+    # The device has no IPv6: what it says goes through the runner.
+    words = ["run", "--listen", "[::1]:0", "--size", "320x240", "--", "xterm", "-bg", "white"]
+    with served(words, tmp_path / "log") as server:
+        done = run(server.address, "--json", "--panel", "mcu")
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout.splitlines()[-1])
+        assert report["updates"] >= 1
+        assert report["link"]["note"].startswith("the wire passes through this process")
 
 
 # Chromium.
