@@ -270,6 +270,20 @@ def test_what_was_recorded_is_played_in_the_device(xterm: Terminal, tmp_path: Pa
     assert reports[0]["clock"]["mode"] == "icount shift=3,sleep=off"
 
 
+def test_a_server_s_recording_is_played_in_the_device(tmp_path: Path) -> None:
+    # Its device offers what the firmware does not.
+    recording, shown = tmp_path / "server.rec", tmp_path / "shown.png"
+    with terminal(tmp_path / "server", "--record", str(recording)) as server:
+        done = run(f"127.0.0.1:{server.port}", "--json")
+        assert done.returncode == 0, done.stderr
+    words = [str(recording), "--qemu", "--json", "--png", str(shown)]
+    played = subprocess.run([*SIM, "replay", *words], capture_output=True, text=True, timeout=120, check=False)
+    assert played.returncode == 0, played.stderr
+    assert json.loads(played.stdout)["updates"] >= 1
+    # White, as far as 565 goes.
+    assert read_png(shown).pixel(300, 200) == (255, 255, 255)
+
+
 # How it ends.
 
 
