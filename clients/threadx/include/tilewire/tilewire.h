@@ -238,7 +238,7 @@ typedef struct tw_client_config {
     ((size_t)(max_side) * (size_t)(max_side) * ((stored) != 0 ? 8 + (size_t)(stored) : 4))
 
 /* Bytes in which JPEG is decoded, of any size. */
-#define TW_JPEG_MEMORY_SIZE 2048
+#define TW_JPEG_MEMORY_SIZE 2176
 
 /* Bytes for a JPEG file of a message of up to this size. */
 #define TW_JPEG_SIZE(receive_size) ((size_t)(receive_size) + 640)
