@@ -170,6 +170,7 @@ unsigned tw_lwip_is_resting(const tw_lwip *session);
  * no packet, no interrupt, none of the functions here. 0: at once. `now_ms`: of any clock that may wrap. */
 uint32_t tw_lwip_poll(tw_lwip *session, uint32_t now_ms);
 
+/* Since tw_lwip_init(). */
 void tw_lwip_get_statistics(const tw_lwip *session, tw_lwip_statistics *statistics);
 
 /* ---- Input, from the main loop ---------------------------------------------------------------------------- */
