@@ -26,13 +26,15 @@ RECONNECTS: Final = 500
 WITHIN_S: Final = 60.0
 QUIET_S: Final = 0.15
 LOOK_S: Final = 0.05
+AGAIN_S: Final = 4.0
+"""Without an update for so long, what was typed did not arrive."""
 MOST_CHANGES: Final = 200
 """Asked for at once."""
 SAY_S: Final = 30.0
 # Answers each line that is typed with as many changes of the screen as it says.
 PROGRAM: Final = (
     "stty -echo; while read count; do i=0; while [ $i -lt $count ]; do i=$((i+1)); printf '%s %s\\r' $count $i; "
-    "sleep 0.015; done; done"
+    "sleep 0.01; done; done"
 )
 XTERM: Final = ("xterm", "-geometry", "60x12+0+0", "-bg", "white", "-fg", "black", "-e", "sh", "-c", PROGRAM)
 
@@ -68,17 +70,27 @@ async def _resting(machine: Machine) -> Event:
     raise SoakError(f"the device does not come to rest in {WITHIN_S:g} s")
 
 
-async def _work(machine: Machine, count: int) -> None:
-    """About so many updates."""
+async def _work(machine: Machine, count: int) -> int:
+    """About so many updates. How often it had to be asked for them again: a line that breaks takes keys along."""
     before = (await machine.stats())["updates"]
-    await machine.tap(20, 20)
-    await machine.type(f"{count}\n")
-    until_s = time.monotonic() + WITHIN_S
-    # Changes that come together are one update.
-    while (await machine.stats())["updates"] < before + max(count // 2, 1):
-        if time.monotonic() > until_s:
-            raise SoakError(f"{count} changes of the screen did not come in {WITHIN_S:g} s")
-        await machine.wait_for(lambda: False, LOOK_S)
+    until_s, again = time.monotonic() + WITHIN_S, -1
+    while time.monotonic() < until_s:
+        await machine.tap(20, 20)
+        # What was typed before and lost its end is a line of its own.
+        await machine.type(f"\n{count}\n" if again >= 0 else f"{count}\n")
+        again += 1
+        seen, seen_s = before, time.monotonic()
+        while time.monotonic() < seen_s + AGAIN_S:
+            now = (await machine.stats())["updates"]
+            # Changes that come together are one update.
+            if now >= before + max(count // 2, 1):
+                return again
+            if now != seen:
+                seen, seen_s = now, time.monotonic()
+            await machine.wait_for(lambda: False, LOOK_S)
+    raise SoakError(
+        f"{count} changes of the screen did not come in {WITHIN_S:g} s; the last event: {machine.events[-1]}"
+    )
 
 
 async def _break_line(machine: Machine) -> None:
@@ -95,18 +107,18 @@ async def _soak(port: int, updates: int, reconnects: int) -> int:
         await _work(machine, 6)
         await _break_line(machine)
         begun = await _resting(machine)
-        done, said_s = 0, time.monotonic()
+        done, again, said_s = 0, 0, time.monotonic()
         for number in range(1, reconnects + 2):
             # As many as make up what is wanted so far, then the line breaks, whatever is on it.
             wanted = updates * min(number, reconnects) // max(reconnects, 1)
             while done < wanted:
-                await _work(machine, min(max(wanted - done, 2), MOST_CHANGES))
+                again += await _work(machine, min(max(wanted - done, 2), MOST_CHANGES))
                 done = (await machine.stats())["updates"] - begun["updates"]
             if number <= reconnects:
                 await _break_line(machine)
             if time.monotonic() - said_s > SAY_S:
                 said_s = time.monotonic()
-                print(f"soak: {done} updates, {number} reconnects", flush=True)
+                print(f"soak: {done} updates, {number} reconnects, typed again {again} times", flush=True)
         ended = await _resting(machine)
         if _kept(ended) != _kept(begun):
             raise SoakError(f"after {done} updates {_kept(ended)}, and before them {_kept(begun)}")
@@ -119,7 +131,7 @@ async def _soak(port: int, updates: int, reconnects: int) -> int:
 
 async def soak(folder: Path, updates: int, reconnects: int) -> int:
     """Updates that were made. Raises SoakError, RunError and ServedError, also in groups."""
-    words = ["run", "--listen", "127.0.0.1:0", "--size", "800x480", "--", *XTERM]
+    words = ["run", "--listen", "127.0.0.1:0", "--size", "800x480", "--fps", "60", "--", *XTERM]
     with served(words, folder / "log") as server:
         return await _soak(int(server.address.rpartition(":")[2]), updates, reconnects)
 
