@@ -30,6 +30,7 @@ AGAIN_S: Final = 4.0
 """Without an update for so long, what was typed did not arrive."""
 MOST_CHANGES: Final = 200
 """Asked for at once."""
+STANDS_MS: Final = 50
 SAY_S: Final = 30.0
 # Answers each line that is typed with as many changes of the screen as it says.
 PROGRAM: Final = (
@@ -94,6 +95,11 @@ async def _work(machine: Machine, count: int) -> int:
 
 
 async def _break_line(machine: Machine) -> None:
+    # A connection that stands no longer than the device waited for it makes the next wait longer.
+    waited, welcome = machine.last("retry"), machine.last("welcome")
+    assert welcome is not None
+    while (await machine.stats())["ms"] - welcome["ms"] <= (waited["wait_ms"] if waited is not None else 0) + STANDS_MS:
+        await machine.wait_for(lambda: False, LOOK_S)
     since = len(machine.events)
     await machine.tell("drop")
     await machine.until("picture", since=since, timeout_s=WITHIN_S)
