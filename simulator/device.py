@@ -35,6 +35,7 @@ from tilewire.simulator.client import (
     status_text,
 )
 from tilewire.simulator.picture import save_png, to_rgb
+from tilewire.simulator.recording import Recording
 from tilewire.simulator.stream import ByteStream, StreamError, Trust, connect
 
 TICK_S: Final = 1.0
@@ -69,6 +70,8 @@ class Setup:
     """Asked for at first, and until `Device.look` asks for another."""
     reconnect: bool = False
     """Come back when the line breaks, with what the framebuffer still shows."""
+    recording: Recording | None = None
+    """Where the wire is kept; closed with the device."""
     hurry: float = 1.0
     """The share of the wait before the next connection that is waited, for tests."""
 
@@ -109,6 +112,7 @@ class Device:
         """The code of the server's goodbye."""
         self.refused: StreamError | None = None
         """Why there never was a connection."""
+        self._recording = setup.recording
         self._wanted = setup.view
         self._asked = False
         """Whether a connection has been asked for it: those that go on from that one know it."""
@@ -174,6 +178,8 @@ class Device:
 
     async def _carry(self, stream: ByteStream) -> None:
         since = trio.current_time()
+        if self._recording is not None:
+            self._recording.connected()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._receive, stream)
             nursery.start_soon(self._tick)
@@ -190,10 +196,13 @@ class Device:
                 self._end(str(error))
                 break
             self.received += len(data)
+            if self._recording is not None:
+                self._recording.received(data)
             if data:
                 self._client.feed(data)
             else:
                 self._client.end()
+            self._check_recording()
             self._hear()
             if not data:
                 self._end("the server closed the connection")
@@ -205,6 +214,8 @@ class Device:
             over = self._lost is not None
             data = self._client.output()
             if data:
+                if self._recording is not None:
+                    self._recording.sent(data)
                 try:
                     await stream.send(data)
                     self._room.set()
@@ -221,7 +232,23 @@ class Device:
         while True:
             await trio.sleep(TICK_S)
             self._client.tick(int(time.monotonic() * 1000))
+            self._check_recording()
             self._hear()
+
+    def _check_recording(self, *, last: bool = False) -> None:
+        """Keep the framebuffer's checksum after a keyframe and at the end, so that a replay can be compared."""
+        recording = self._recording
+        if recording is None or self._client.error is not None:
+            return
+        if recording.wants_picture or (last and recording.may_check):
+            recording.picture(self.memory(), self.panel.pixel_format, big_endian=self.panel.big_endian)
+        if not last and not self.is_down and recording.ask_refresh():
+            try:
+                self._client.refresh()
+            except ClientError:
+                # So much waits to be sent; it is asked for again.
+                return
+            self._unsent.set()
 
     def _hear(self) -> None:
         now = time.monotonic()
@@ -425,6 +452,7 @@ class Device:
 
     async def close(self) -> None:
         """Say goodbye, and wait a moment for it to be written."""
+        self._check_recording(last=True)
         if self.ended is None:
             self._client.close()
             self.ended = "closed by this device"
@@ -449,14 +477,18 @@ async def open_device(address: str, setup: Setup, tls: Trust | None = None) -> A
         )
     )
     device = Device(client, setup, address, tls)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(device.run)
-        if device.refused is None:
-            try:
-                yield device
-            finally:
-                with trio.CancelScope(shield=True):
-                    await device.close()
-                nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(device.run)
+            if device.refused is None:
+                try:
+                    yield device
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await device.close()
+                    nursery.cancel_scope.cancel()
+    finally:
+        if setup.recording is not None:
+            setup.recording.close(device.ended)
     if device.refused is not None:
         raise device.refused
