@@ -181,7 +181,9 @@ async def _dial(address: _Address, trust: Trust) -> AsyncIterator[trio.abc.Strea
         with trio.fail_after(CONNECT_S):
             tcp = await trio.open_tcp_stream(address.host, address.port)
     except (OSError, trio.TooSlowError) as error:
-        why = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        # Of several addresses, the first.
+        cause = error.__cause__.exceptions[0] if isinstance(error.__cause__, ExceptionGroup) else error.__cause__
+        why = cause if isinstance(cause, OSError) else error
         text = "no answer" if isinstance(why, trio.TooSlowError) else getattr(why, "strerror", None) or str(why)
         raise StreamError(f"cannot connect to {address.text}: {text}") from error
     async with tcp:
