@@ -25,15 +25,14 @@ from tilewire.simulator.runner import RunPlan
 MOST_WORKERS: Final = 4
 DEVICES_PER_WORKER: Final = 4
 """Less is not worth a process."""
-TURN_S: Final = 1.5
-"""How long one user steers."""
+LEAST_TURN_S: Final = 0.8
+MOST_TURN_S: Final = 3.0
+"""How long one user steers; as a rule everybody does twice."""
 CONDUCT_S: Final = 0.1
 AGAIN_S: Final = 0.5
 """How long an order about control may take to show."""
 GONE_S: Final = 4.0
 """So long nobody has a connection: the server is gone."""
-REST_S: Final = 20.0
-"""Until all show the same; a device that had just left may need 8 s to come back, and a JPEG is refined after that."""
 LOOK_S: Final = 0.4
 ANSWER_S: Final = 10.0
 CLOSE_S: Final = 2.5
@@ -60,6 +59,8 @@ class FleetPlan:
     key: bytes | None = None
     ca: Path | None = None
     check_tls: bool = True
+    settle_s: float = 20.0
+    """Until all show the same: a device that had just left may need 8 s to come back, then a JPEG is refined."""
     verify: str | None = None
     """An X display that the pictures are compared with."""
     machine: RunPlan | None = None
@@ -248,12 +249,13 @@ class Fleet:
         """Control goes round."""
         if len(self.plan.specs) < 2:
             return
+        each_s = min(max(self.plan.seconds / (2 * len(self.plan.specs)), LEAST_TURN_S), MOST_TURN_S)
         numbers = [spec.number for spec in self.plan.specs]
         turn, turn_s, ordered_s, counted = 0, time.monotonic(), 0.0, False
         while True:
             now = time.monotonic()
             wanted = self.states[numbers[turn % len(numbers)]]
-            if now - turn_s > TURN_S or (not wanted.up and now - turn_s > CONDUCT_S):
+            if now - turn_s > each_s or (not wanted.up and now - turn_s > CONDUCT_S):
                 ahead = (turn + step for step in range(1, len(numbers) + 1))
                 turn = next((at for at in ahead if self.states[numbers[at % len(numbers)]].up), turn + 1)
                 turn_s, ordered_s, counted = now, 0.0, False
@@ -291,14 +293,14 @@ class Fleet:
     async def _compare(self) -> None:
         """At rest all that look alike show the same, which a whole repaint does not change."""
         self.phase = "comparing"
-        until = time.monotonic() + REST_S
+        until = time.monotonic() + self.plan.settle_s
         before = await self._same(until, None)
         if before is None:
             return
         shown = {number: one["presented"] for number, one in before.items()}
         for worker in self._workers:
             await worker.order("refresh")
-        if await self._same(until, shown) is not None and self.unchecked is None:
+        if await self._same(until, shown) is not None:
             after = {number: one["digest"] for number, one in self._last.items()}
             for number, one in before.items():
                 if after.get(number) != one["digest"]:
@@ -319,20 +321,22 @@ class Fleet:
             at_rest = digests == last
             if at_rest and not missing and not late and not wrong:
                 self._last = seen
-                self.pictures = dict.fromkeys(seen, "exact" if self.plan.verify else "equal")
+                for number, one in seen.items():
+                    verified = self.plan.verify is not None and not Look.from_list(one["look"]).pointer
+                    self.pictures[number] = "exact" if verified else "equal"
                 return seen
             if time.monotonic() > until:
                 break
             last = digests
             await self._wait(LOOK_S, news=False)
         if not at_rest and not missing and not late:
-            self.unchecked = f"the pictures were not compared: the screen did not rest within {REST_S:g} s"
+            self.unchecked = f"the pictures were not compared: the screen did not rest within {self.plan.settle_s:g} s"
             return None
         for number in missing:
             state = self.states[number]
-            self._fail(number, f"it did not come back in {REST_S:g} s: {state.lost or 'no picture'}")
+            self._fail(number, f"it did not come back in {self.plan.settle_s:g} s: {state.lost or 'no picture'}")
         for number in late:
-            self._fail(number, f"it did not show what it asked for in {REST_S:g} s")
+            self._fail(number, f"it did not show what it asked for in {self.plan.settle_s:g} s")
         for number, text in wrong.items():
             self._fail(number, text)
         return None
@@ -352,7 +356,7 @@ class Fleet:
         alike: dict[Look, list[int]] = {}
         for number, one in seen.items():
             alike.setdefault(Look.from_list(one["look"]), []).append(number)
-        right: dict[Look, bytes] = {}
+        right: dict[Look, bytes | None] = {}
         if self.plan.verify is not None:
             self._verifier = self._verifier or Verifier(self.plan.verify)
             looks = [look for look in alike if not look.pointer]
@@ -360,10 +364,15 @@ class Fleet:
                 pictures = await trio.to_thread.run_sync(self._verifier.expected, looks)
             except VerifyError as error:
                 raise FleetError(str(error)) from error
-            right = {look: picture for look, picture in zip(looks, pictures, strict=True) if picture is not None}
+            right = dict(zip(looks, pictures, strict=True))
         for look, numbers in alike.items():
             count = Counter(seen[number]["digest"] for number in numbers)
-            truth = digest(right[look]) if look in right else count.most_common(1)[0][0]
+            picture = right.get(look)
+            truth = digest(picture) if picture is not None else count.most_common(1)[0][0]
+            if look in right and picture is None:
+                text = f"its session is {look.session[0]}x{look.session[1]}, and display {self.plan.verify} is not"
+                wrong |= dict.fromkeys(numbers, text)
+                continue
             friend = next((number for number in numbers if seen[number]["digest"] == truth), 0)
             for number in numbers:
                 if seen[number]["digest"] != truth:

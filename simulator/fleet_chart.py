@@ -58,7 +58,7 @@ def _columns(rows: Sequence[Row]) -> list[tuple[str, list[tuple[float, float, st
     rates = [(row["updates_per_s"] or 0.0, 0.0, f"{row['updates_per_s'] or 0:.1f}") for row in rows]
     sizes = [(float(row["bytes"]), 0.0, _size_text(row["bytes"])) for row in rows]
     times = [
-        (0.0, 0.0, "no input")
+        (0.0, 0.0, "none timed")
         if row["input_to_picture_ms"] is None
         else (
             row["input_to_picture_ms"]["p50"],
@@ -107,7 +107,7 @@ def _bars(axes: Any, rows: Sequence[Row], values: Sequence[tuple[float, float, s
             transform=axes.get_yaxis_transform(),
             va="center",
             fontsize=8.5,
-            color=FAINT if text == "no input" else INK,
+            color=FAINT if text == "none timed" else INK,
         )
 
 

@@ -18,6 +18,7 @@ import trio
 from tilewire.simulator import fleet_chart
 from tilewire.simulator.fleet import Fleet, FleetError, FleetPlan
 from tilewire.simulator.fleet_plan import MOST_DEVICES, MOST_QEMU, MOST_SECONDS, specs
+from tilewire.simulator.fleet_verify import Verifier, VerifyError
 from tilewire.simulator.machine import find_firmware, find_qemu
 from tilewire.simulator.runner import RunPlan, first_of
 from tilewire.simulator.runner_exits import RunError, RunExit
@@ -47,6 +48,7 @@ EXITS: Final = {
 QEMU: Final = 2
 SECONDS: Final = 10.0
 CONNECT_S: Final = 30.0
+SETTLE_S: Final = 20.0
 STATUS_S: Final = 0.25
 COLUMNS: Final = (
     "device",
@@ -113,6 +115,13 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser], types: dict
         "--for", type=types["seconds"], dest="seconds", default=SECONDS, metavar="SECONDS", help=f"({SECONDS:g})"
     )
     fleet.add_argument("--seed", type=int, default=1, metavar="NUMBER", help="of what the users do (1)")
+    fleet.add_argument(
+        "--settle",
+        type=types["seconds"],
+        default=SETTLE_S,
+        metavar="SECONDS",
+        help=f"until all pictures have to be at rest and right, at the end ({SETTLE_S:g})",
+    )
     fleet.add_argument("--verify", metavar="DISPLAY", help="compare all pictures with this X display, such as :7")
     fleet.add_argument("--chart", type=_chart, metavar="FILE.png", help="draw the table")
     fleet.add_argument("--name", type=_name, default="fleet", help="device ids are NAME-01 and so on (fleet)")
@@ -147,6 +156,11 @@ def _plan(arguments: argparse.Namespace) -> FleetPlan:
             client_context(Trust(arguments.ca, check=not arguments.insecure_tls))
         except StreamError as error:
             raise RunError(str(error), EXIT_FAILED) from error
+    if arguments.verify is not None:
+        try:
+            Verifier(arguments.verify).expected([])
+        except VerifyError as error:
+            raise RunError(str(error), EXIT_FAILED) from error
     devices = specs(arguments.count, qemu)
     machine = None
     if plain:
@@ -175,6 +189,7 @@ def _plan(arguments: argparse.Namespace) -> FleetPlan:
         key=key,
         ca=arguments.ca,
         check_tls=not arguments.insecure_tls,
+        settle_s=arguments.settle,
         verify=arguments.verify,
         machine=machine,
     )

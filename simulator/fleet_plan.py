@@ -166,9 +166,16 @@ class Look:
         return cls(tuple(panel), pixel_format, tuple(session), tuple(window), fit, rotation, pointer)
 
 
-def look_of(spec: Spec, session: tuple[int, int], window: Rect, mode: ViewMode, rotation: Rotation) -> Look:
+def look_of(
+    panel: Panel,
+    session: tuple[int, int],
+    window: Rect,
+    mode: ViewMode,
+    rotation: Rotation,
+    *,
+    pointer: bool = False,
+) -> Look:
     """Of a device whose view is in force."""
-    panel = spec.panel
     size = (panel.width, panel.height)
     canvas = size[::-1] if rotation in (Rotation.R90, Rotation.R270) else size
     small = session[0] <= canvas[0] and session[1] <= canvas[1]
@@ -179,7 +186,7 @@ def look_of(spec: Spec, session: tuple[int, int], window: Rect, mode: ViewMode, 
         window=(window.x, window.y, window.width, window.height),
         fit=mode is ViewMode.FIT and not small,
         rotation=int(rotation),
-        pointer=spec.cursor is CursorMode.IN_PICTURE,
+        pointer=pointer,
     )
 
 

@@ -151,7 +151,7 @@ class QemuMember:
         window = Rect(view["x"], view["y"], view["width"], view["height"])
         mode = ViewMode.FIT if view["mode"] == "fit" else ViewMode.ONE_TO_ONE
         session = view["session_width"], view["session_height"]
-        look = look_of(self.spec, session, window, mode, Rotation(view["rotation"] // 90))
+        look = look_of(self.spec.panel, session, window, mode, Rotation(view["rotation"] // 90))
         return {
             "look": look.to_list(),
             "digest": digest(b"".join(screen.planes)),
@@ -193,6 +193,7 @@ class QemuMember:
                 start, end = ends if step.notches < 0 else ends[::-1]
                 await machine.swipe((middle, start), (middle, end), SWIPE_S)
             case Deed.TYPE:
+                await machine.tap(*points[0])
                 await machine.type(step.text)
             case Deed.LEAVE:
                 await self.cut()

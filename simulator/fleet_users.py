@@ -45,7 +45,8 @@ class Step:
     deed: Deed
     pause_s: float
     path: tuple[tuple[float, float], ...] = ()
-    """Of the pointer or a pan, as shares of the panel's or the session's sides: 0 is left or top, below 1."""
+    """Of the pointer or a pan, as shares of the panel's or the session's sides: 0 is left or top, below 1. Where
+    something is typed, what is there is clicked before."""
     text: str = ""
     notches: int = 0
     """Of the wheel; up is below 0."""
@@ -78,8 +79,9 @@ def _draw(deck: list[str], whole: Sequence[str], chance: random.Random) -> Deed:
 
 def _step(deed: Deed, chance: random.Random) -> Step:
     pause_s = round(chance.uniform(LEAST_PAUSE_S, MOST_PAUSE_S), 3)
-    points = {Deed.MOVE: 4, Deed.CLICK: 1, Deed.PAN: 1}.get(deed, 0)
-    path = tuple((round(chance.uniform(0.1, 0.9), 3), round(chance.uniform(0.1, 0.9), 3)) for _ in range(points))
+    points = {Deed.MOVE: 4, Deed.CLICK: 1, Deed.TYPE: 1, Deed.PAN: 1}.get(deed, 0)
+    least, most = (0.3, 0.5) if deed is Deed.TYPE else (0.1, 0.9)
+    path = tuple((round(chance.uniform(least, most), 3), round(chance.uniform(least, most), 3)) for _ in range(points))
     text = ""
     if deed is Deed.TYPE:
         # A comment, where a shell reads it.

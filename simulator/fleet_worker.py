@@ -18,7 +18,7 @@ import trio
 
 from tilewire.protocol import Capability, Point, Resumed
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import ControlAction, Role, Rotation, ViewMode
+from tilewire.protocol.constants import ControlAction, CursorMode, Role, Rotation, ViewMode
 from tilewire.simulator.client import ClientError, Event, Presented
 from tilewire.simulator.device import Device, DeviceError, Setup, open_device
 from tilewire.simulator.fleet_plan import Spec, canonical, digest, look_of
@@ -152,7 +152,9 @@ class Member:
         view = device.view
         session = view.session.width, view.session.height
         mode, rotation = ViewMode(view.mode), Rotation(view.rotation)
-        look = look_of(self.spec, session, view.window, mode, rotation)
+        look = look_of(
+            device.panel, session, view.window, mode, rotation, pointer=self.spec.cursor is CursorMode.IN_PICTURE
+        )
         at_home = (view.mode, view.rotation, view.follow) == (self.spec.home.mode, self.spec.home.rotation, 0)
         return {
             "look": look.to_list(),
@@ -219,13 +221,8 @@ class Member:
                 for self._at in points:
                     device.pointer(*self._at)
                     await trio.sleep(MOVE_S)
-            case Deed.CLICK if panel.cursor_side:
-                self._at = points[0]
-                device.click(*self._at)
             case Deed.CLICK:
-                device.touch(points[0])
-                await trio.sleep(MOVE_S)
-                device.touch()
+                await self._click(points[0])
             case Deed.SCROLL if panel.cursor_side:
                 for _ in range(abs(step.notches)):
                     device.wheel(0, NOTCH if step.notches > 0 else -NOTCH)
@@ -233,6 +230,7 @@ class Member:
             case Deed.SCROLL:
                 await self._swipe(step.notches)
             case Deed.TYPE:
+                await self._click(points[0])
                 for character in step.text:
                     device.type(character)
                     await trio.sleep(KEY_S)
@@ -252,6 +250,16 @@ class Member:
                 device.cut()
             case Deed.REST:
                 pass
+
+    async def _click(self, point: tuple[int, int]) -> None:
+        """Or a tap, on a touch panel."""
+        if self.spec.panel.cursor_side:
+            self._at = point
+            self._need.click(*point)
+        else:
+            self._need.touch(point)
+            await trio.sleep(MOVE_S)
+            self._need.touch()
 
     async def _swipe(self, notches: int) -> None:
         """One finger, up or down the middle."""
