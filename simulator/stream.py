@@ -5,6 +5,7 @@ HOST:PORT    tls://HOST:PORT    ws://HOST:PORT/    wss://HOST:PORT/
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -184,7 +185,12 @@ async def _dial(address: _Address, trust: Trust) -> AsyncIterator[trio.abc.Strea
         # Of several addresses, the first.
         cause = error.__cause__.exceptions[0] if isinstance(error.__cause__, ExceptionGroup) else error.__cause__
         why = cause if isinstance(cause, OSError) else error
-        text = "no answer" if isinstance(why, trio.TooSlowError) else getattr(why, "strerror", None) or str(why)
+        if isinstance(why, trio.TooSlowError):
+            text = "no answer"
+        elif isinstance(why, OSError) and (why.errno or 0) > 0:
+            text = os.strerror(why.errno)  # trio's own text names the address again
+        else:
+            text = getattr(why, "strerror", None) or str(why)
         raise StreamError(f"cannot connect to {address.text}: {text}") from error
     async with tcp:
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
