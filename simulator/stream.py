@@ -185,10 +185,11 @@ async def _dial(address: _Address, trust: Trust) -> AsyncIterator[trio.abc.Strea
         # Of several addresses, the first.
         cause = error.__cause__.exceptions[0] if isinstance(error.__cause__, ExceptionGroup) else error.__cause__
         why = cause if isinstance(cause, OSError) else error
+        number = why.errno if isinstance(why, OSError) else None
         if isinstance(why, trio.TooSlowError):
             text = "no answer"
-        elif isinstance(why, OSError) and (why.errno or 0) > 0:
-            text = os.strerror(why.errno)  # trio's own text names the address again
+        elif number is not None and number > 0:
+            text = os.strerror(number)  # trio's own text names the address again
         else:
             text = getattr(why, "strerror", None) or str(why)
         raise StreamError(f"cannot connect to {address.text}: {text}") from error
