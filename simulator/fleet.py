@@ -293,31 +293,34 @@ class Fleet:
     async def _compare(self) -> None:
         """At rest all that look alike show the same, which a whole repaint does not change."""
         self.phase = "comparing"
-        until = time.monotonic() + self.plan.settle_s
-        before = await self._same(until, None)
+        before = await self._same(None)
         if before is None:
             return
         shown = {number: one["presented"] for number, one in before.items()}
         for worker in self._workers:
             await worker.order("refresh")
-        if await self._same(until, shown) is not None:
+        if await self._same(shown) is not None:
             after = {number: one["digest"] for number, one in self._last.items()}
             for number, one in before.items():
                 if after.get(number) != one["digest"]:
                     self._fail(number, "its picture was not exact: a whole repaint made another of it")
 
-    async def _same(self, until: float, shown: Mapping[int, int | None] | None) -> dict[int, dict[str, Any]] | None:
+    async def _same(self, shown: Mapping[int, int | None] | None) -> dict[int, dict[str, Any]] | None:
         """All pictures, once they are at rest and right; None where they do not come to that, with the reasons kept.
 
         `shown`: how many updates each had shown; all have to show more.
         """
         last: dict[int, str] = {}
+        until = time.monotonic() + self.plan.settle_s
         while True:
             seen = await self._pictures()
             digests = {number: one["digest"] for number, one in seen.items()}
             missing = [n for n, state in self.states.items() if not state.ended and n not in seen]
             late = [n for n, one in seen.items() if not one["at_home"] or (shown and _not_yet(shown.get(n), one))]
+            wrong_s = time.monotonic()
             wrong = await self._wrong(seen)
+            # What a panel must show takes us up to a second a picture, and the devices none.
+            until += time.monotonic() - wrong_s
             at_rest = digests == last
             if at_rest and not missing and not late and not wrong:
                 self._last = seen

@@ -36,7 +36,7 @@ EXITS: Final = {
     0: "all devices came through",
     EXIT_FAILED: "anything that has no status of its own, such as a file that cannot be written",
     EXIT_USAGE: "the command line is wrong, or asks for too many",
-    EXIT_GONE: "no server, or it is gone: nobody had a connection any more",
+    EXIT_GONE: "no server, or one that lets nobody in, or it is gone: nobody had a connection any more",
     EXIT_DEVICES: "devices failed: a sentence for each",
     EXIT_UNCHECKED: "the screen did not rest, so the pictures were not compared",
     RunExit.NO_QEMU: "qemu-system-arm is missing",
@@ -148,7 +148,10 @@ def _plan(arguments: argparse.Namespace) -> FleetPlan:
     key = arguments.read_key(arguments.auth_key_file) if arguments.auth_key_file else None
     if arguments.chart is not None:
         if not fleet_chart.is_possible():
-            raise RunError("--chart needs matplotlib, which is not installed: make setup brings it", EXIT_FAILED)
+            raise RunError(
+                "--chart needs matplotlib, which is not installed: make setup brings it (pip: tilewire[bench])",
+                EXIT_FAILED,
+            )
         if not arguments.chart.absolute().parent.is_dir():
             raise RunError(f"{arguments.chart} cannot be written: there is no such folder", EXIT_FAILED)
     if address.startswith(TLS_SCHEMES):

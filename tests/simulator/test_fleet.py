@@ -28,6 +28,7 @@ from tilewire.simulator.fleet_plan import MOST_DEVICES, MOST_QEMU, QEMU_MODELS, 
 from tilewire.simulator.fleet_users import EYES, HANDS, User
 from tilewire.simulator.fleet_verify import picture
 
+from tests.certificates import Authority
 from tools.served import Served, served
 
 SIZE = (900, 560)
@@ -202,6 +203,38 @@ def test_nobody_listens() -> None:
         done = fleet("2", address, "--qemu", "0")
     assert (done.returncode, done.stdout) == (3, "")
     assert f"tilewire-sim: cannot connect to {address}: Connection refused\n" in done.stderr
+
+
+def test_keys_and_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    identity = authority.issue("server")
+    keys, key, other = tmp_path / "keys", tmp_path / "key", tmp_path / "other"
+    keys.write_text("".join(f"fleet-0{number} {'5a' * 32}\n" for number in (1, 2, 3)))
+    key.write_text("5a" * 32)
+    other.write_text("a5" * 32)
+    for path in (keys, key, other):
+        path.chmod(0o600)
+    listen = ["--listen", "127.0.0.1:0", "--size", "640x420", "--keys", str(keys), *identity.flags]
+    short = ["--for", "0.5"]
+    with served(["run", *listen, "--", "sh", "-c", XTERM], tmp_path / "log") as server:
+        done = fleet("3", server.address, "--qemu", "1", "--auth-key-file", str(key), *short)
+        assert done.returncode == 0, done.stderr
+        ca = ["--ca", str(authority.certificate)]
+        done = fleet("2", f"wss://{server.address}/", "--auth-key-file", str(key), *ca, *short)
+        assert done.returncode == 0, done.stderr
+        done = fleet("2", server.address, "--qemu", "0", "--auth-key-file", str(other), *short)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr.endswith("tilewire-sim: the connection failed: the device or its key was not accepted\n")
+
+
+def test_a_screen_that_does_not_rest(tmp_path: Path) -> None:
+    busy = ["xterm", "-e", "sh", "-c", "while :; do date +%N; sleep 0.03; done"]
+    with served(["run", "--listen", "127.0.0.1:0", "--size", "640x420", "--", *busy], tmp_path / "log") as server:
+        done = fleet("2", server.address, "--qemu", "0", "--for", "0.5", "--settle", "2")
+    assert done.returncode == 5, done.stderr
+    sentence = "tilewire-sim: the pictures were not compared: the screen did not rest within 2 s\n"
+    assert done.stderr.endswith(sentence)
+    assert "not compared" in done.stdout
 
 
 @pytest.mark.parametrize(
