@@ -21,10 +21,8 @@ for XRGB8888 only. `model_bytes`, `code_bytes` and `table_bytes` are what the de
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -46,6 +44,7 @@ from tilewire.server.view import View
 from tilewire.simulator.client import Client, ClientConfig
 
 from bench import codec_chart, peers
+from bench.counting import CORE, build, instructions, run, sizes, thumb_instructions
 from bench.frames import FFMPEG, Frames, run_ffmpeg
 from bench.ours import Tilewire, motion, panel_of
 from bench.report import OUT, table, write
@@ -59,18 +58,7 @@ STILLS: Final = ("photos-scroll", "gimp-stroke")
 QUICK_SCENES: Final = ("docs-scroll", "terminal")
 FORMATS: Final = (PixelFormat.XRGB8888, PixelFormat.RGB565)
 REPEATS: Final = 3
-COUNT_S: Final = 240.0
-"""How long one count may take."""
-
-ROOT: Final = Path(__file__).resolve().parent.parent
-CORE: Final = ROOT / "clients/threadx"
 DECODER: Final = (CORE / "src/tw_codec.c", CORE / "src/tw_codec_start.c")
-FIRMWARE: Final = ROOT / "simulator/firmware"
-PAYLOADS_AT: Final = 0x68000000
-"""Where QEMU puts the payloads: the second quarter of its RAM, beyond the firmware."""
-RAM_MIB: Final = 512
-THUMB: Final = ("arm-none-eabi-gcc", "-std=c99", "-mthumb", "-mfloat-abi=soft")
-
 TARGETS: Final = {
     # at most so many instructions per pixel, at least so many Mpixel/s
     "live": (60.0, 60.0),
@@ -219,28 +207,6 @@ def _words(*values: int) -> bytes:
 # Counting.
 
 
-def run(words: Sequence[str | Path], what: str) -> str:
-    """What a command says, on both its outputs. Raises StageError."""
-    try:
-        done = subprocess.run(
-            [str(word) for word in words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=COUNT_S,
-            check=False,
-            text=True,
-            errors="replace",
-        )
-    except FileNotFoundError:
-        raise StageError(f"{words[0]} is not installed: tools/setup.sh bench") from None
-    except subprocess.TimeoutExpired:
-        raise StageError(f"{what} took more than {COUNT_S:g} s") from None
-    if done.returncode:
-        raise StageError(f"{what} failed: {done.stdout.strip()[-400:]}")
-    return done.stdout
-
-
 @dataclass(frozen=True, slots=True)
 class Counters:
     """The decoder, built for those who count."""
@@ -254,29 +220,8 @@ class Counters:
     @classmethod
     def build(cls, folder: Path) -> Counters:
         """Compile everything. Raises StageError."""
-        includes = [f"-I{CORE / 'include'}", f"-I{CORE / 'src'}"]
-        harness = Path(__file__).with_name("codec_count.c")
-        native = folder / "codec_count"
-        run(["gcc", "-std=c99", "-O2", *includes, harness, *DECODER, "-o", native], "compiling for x86-64")
-        firmware = []
-        for level in ("-O2", "-Os"):
-            firmware.append(folder / f"codec_count{level}.elf")
-            words: list[str | Path] = [*THUMB, "-mcpu=cortex-a9", level, "-nostartfiles", "-Wl,-z,noexecstack"]
-            words += [f"-DFW_PAYLOADS={PAYLOADS_AT:#x}U", f"-I{FIRMWARE}", *includes, "-T", FIRMWARE / "firmware.ld"]
-            words += [*sorted(FIRMWARE.glob("*.[cS]")), harness, *DECODER, "-o", firmware[-1]]
-            run(words, "compiling for Thumb-2")
-        code_bytes = table_bytes = 0
-        for source in DECODER:
-            built = folder / f"{source.stem}.o"
-            run([*THUMB, "-mcpu=cortex-m4", "-Os", *includes, "-c", source, "-o", built], "compiling for Cortex-M4")
-            for section, size in re.findall(
-                r"^\.(text|rodata)\S*\s+(\d+)", run(["arm-none-eabi-size", "-A", built], "size"), re.MULTILINE
-            ):
-                if section == "text":
-                    code_bytes += int(size)
-                else:
-                    table_bytes += int(size)
-        return cls(native, firmware[0], firmware[1], code_bytes, table_bytes)
+        programs = build(Path(__file__).with_name("codec_count.c"), DECODER, folder)
+        return cls(*programs, *sizes(DECODER, folder))
 
     def check(self, coder: Coder, file: Path) -> None:
         """Does the decoder give back what was encoded? Raises StageError."""
@@ -286,27 +231,15 @@ class Counters:
 
     def x86(self, coder: Coder, file: Path) -> float:
         """Instructions per pixel on x86-64. Raises StageError."""
-        counts = []
-        for rectangles in (coder.taught, coder.rectangles):
-            words: list[str | Path] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-            words += [self.native, file, str(rectangles)]
-            found = re.search(r"Collected : (\d+)", run(words, "callgrind"))
-            if found is None:
-                raise StageError("callgrind names no count")
-            counts.append(int(found[1]))
-        return (counts[1] - counts[0]) / coder.pixels
+        taught, all_of_them = (instructions([self.native, file, str(n)]) for n in (coder.taught, coder.rectangles))
+        return (all_of_them - taught) / coder.pixels
 
     def thumb(self, coder: Coder, file: Path, program: Path) -> float:
         """Instructions per pixel in Thumb-2. Raises StageError."""
-        words: list[str | Path] = ["qemu-system-arm", "-M", "vexpress-a9", "-m", f"{RAM_MIB}M", "-display", "none"]
-        words += ["-audiodev", "none,id=n0", "-serial", "none", "-monitor", "none", "-nic", "none"]
-        words += ["-icount", "shift=0,sleep=off", "-kernel", program]
-        words += ["-device", f"loader,file={file},addr={PAYLOADS_AT:#x},force-raw=on"]
-        words += ["-semihosting-config", f"enable=on,target=native,arg={coder.taught},arg={coder.rectangles}"]
-        found = re.search(r"^(\d+) (\d+)$", run(words, "QEMU"), re.MULTILINE)
-        if found is None or int(found[2]) != coder.pixels:
+        spent, pixels = thumb_instructions(program, file, coder.taught, coder.rectangles)
+        if pixels != coder.pixels:
             raise StageError("QEMU did not decode what it was given")
-        return int(found[1]) / coder.pixels
+        return spent / coder.pixels
 
 
 # Rows.

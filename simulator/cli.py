@@ -19,7 +19,10 @@ from Xlib import XK
 from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Point
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import KEY_SIZE, CursorMode, Rotation, ViewMode
+from tilewire.simulator import fleet_cli, replay, run_cli
+from tilewire.simulator.client import Statistics
 from tilewire.simulator.device import PARTS, Device, DeviceError, Setup, open_device
+from tilewire.simulator.recording import RecordError, Recording
 from tilewire.simulator.stream import TLS_SCHEMES, StreamError, Trust
 
 EXIT_FAILED: Final = 1
@@ -103,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"tilewire {metadata.version('tilewire')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     view = commands.add_parser("view", help="be a device: the C client inside this process")
-    view.set_defaults(actions=[])
+    view.set_defaults(actions=[], run=_view)
     view.add_argument(
         "address", metavar="ADDRESS", help="HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/ or wss://HOST:PORT/"
     )
@@ -135,7 +138,17 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument("--key", type=_keysyms, action=_Append, metavar="NAME", help="press a key, or keys: Control_L+l")
     view.add_argument("--paste", action=_Append, metavar="TEXT", help="put this into the session's clipboard")
     view.add_argument("--probe", type=_point, metavar="X,Y", help="time from each input to a change of this pixel")
+    view.add_argument("--record", type=Path, metavar="FILE", help="keep the wire of the session in a new file")
+    view.add_argument(
+        "--record-input",
+        action="store_true",
+        help="keep what is typed, pointed and pasted in it too, and the clipboard",
+    )
     view.add_argument("--json", action="store_true", help="print one object as the last line")
+    types = {"parts": _parts, "seconds": _seconds, "key": read_key}
+    run_cli.add_parser(commands, types)
+    fleet_cli.add_parser(commands, types)
+    replay.add_parser(commands)
     return top
 
 
@@ -171,9 +184,22 @@ def report(device: Device) -> dict[str, object]:
         "bytes": counters.bytes,
         "bytes_by_type": counters.bytes_by_type,
         "decode_us": counters.decode_us,
+        "dropped": {"inputs": counters.inputs_refused, "updates": counters.updates_dropped},
+        "input_to_update_ms": _times(counters),
         "input_echo_ms": _percentiles(device.watch.echo_ms),
         "input_to_picture_ms": _percentiles(device.watch.picture_ms),
         "missed": device.watch.missed,
+    }
+
+
+def _times(counters: Statistics) -> dict[str, float] | None:
+    """From an input to the end of the first update that names it, as the C client counts it."""
+    if not counters.inputs_shown:
+        return None
+    return {
+        "count": counters.inputs_shown,
+        "last": round(counters.input_to_picture_us / 1000, 3),
+        "mean": round(counters.input_to_picture_sum_us / counters.inputs_shown / 1000, 3),
     }
 
 
@@ -226,7 +252,23 @@ async def _status(device: Device, started_s: float) -> None:
             f"{now - started_s:6.1f} s  {counters.updates} updates  {counters.bytes / 1024:.1f} KiB"
             f"  {rate:.1f} KiB/s  decode {counters.decode_us / 1000:.1f} ms"
         )
+        if counters.inputs_shown:
+            line += f"  input {counters.input_to_picture_us / 1000:.1f} ms"
         print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
+
+
+def _recording(arguments: argparse.Namespace) -> Recording | None:
+    """Raises UsageError."""
+    if arguments.record is None:
+        if arguments.record_input:
+            raise UsageError("--record-input goes with --record FILE")
+        return None
+    try:
+        return Recording(
+            arguments.record, title=arguments.address, panel_name=arguments.panel, keep_input=arguments.record_input
+        )
+    except RecordError as error:
+        raise UsageError(str(error)) from error
 
 
 async def _view(arguments: argparse.Namespace) -> int:
@@ -248,6 +290,7 @@ async def _view(arguments: argparse.Namespace) -> int:
         cursor=CURSORS[arguments.cursor],
         view=view,
         reconnect=arguments.reconnect,
+        recording=_recording(arguments),
     )
     exit_code = 0
     async with open_device(arguments.address, setup, _trust(arguments)) as device, trio.open_nursery() as nursery:
@@ -269,6 +312,9 @@ async def _view(arguments: argparse.Namespace) -> int:
             except OSError as error:
                 _say(f"{arguments.png} cannot be written: {error.strerror}")
                 exit_code = EXIT_FAILED
+    if setup.recording is not None and setup.recording.ended is not None:
+        _say(setup.recording.ended)
+        exit_code = EXIT_FAILED
     if arguments.json:
         print(json.dumps(report(device)))
     return exit_code
@@ -295,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     exit_code = EXIT_FAILED
     try:
-        exit_code = trio.run(_view, arguments)
+        exit_code = trio.run(arguments.run, arguments)
     except* (StreamError, UsageError) as group:
         first: BaseException = group
         while isinstance(first, BaseExceptionGroup):

@@ -114,7 +114,7 @@ class Jpeg(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What was received so far."""
+    """What was received so far, and what became of input."""
 
     bytes: int
     updates: int
@@ -124,8 +124,20 @@ class Statistics:
     """Whole messages by name; OTHER: the server's hello, and what this version does not know."""
     bytes_by_type: dict[str, int]
     """Their bytes, with type and length."""
+    inputs_refused: int = 0
+    """Inputs that the full send buffer did not take."""
+    updates_dropped: int = 0
+    """Updates that a connection's end cut short."""
+    inputs_shown: int = 0
+    """Inputs that an update was the first to name, and so timed: from sending to END."""
+    input_to_picture_us: int = 0
+    """Microseconds that the last one of them took."""
+    input_to_picture_sum_us: int = 0
+    """And all of them."""
 
     def __add__(self, other: Statistics) -> Statistics:
+        """Of both connections; the last input is this one's if it has any."""
+
         def both(one: dict[str, int], two: dict[str, int]) -> dict[str, int]:
             return {name: one.get(name, 0) + two.get(name, 0) for name in one | two}
 
@@ -135,6 +147,11 @@ class Statistics:
             decode_us=self.decode_us + other.decode_us,
             messages=both(self.messages, other.messages),
             bytes_by_type=both(self.bytes_by_type, other.bytes_by_type),
+            inputs_refused=self.inputs_refused + other.inputs_refused,
+            updates_dropped=self.updates_dropped + other.updates_dropped,
+            inputs_shown=self.inputs_shown + other.inputs_shown,
+            input_to_picture_us=(self if self.inputs_shown else other).input_to_picture_us,
+            input_to_picture_sum_us=self.input_to_picture_sum_us + other.input_to_picture_sum_us,
         )
 
 
@@ -548,7 +565,7 @@ class Client:
 
     @property
     def statistics(self) -> Statistics:
-        """What was received so far."""
+        """Counted by the C client, of this connection."""
         whole = ffi.new("tw_statistics *")
         lib.tw_client_statistics(self._client, whole)
         messages: dict[str, int] = {}
@@ -558,7 +575,18 @@ class Client:
             lib.tw_client_count(self._client, type_, count, size)
             if count[0]:
                 messages[name], by_type[name] = count[0], size[0]
-        return Statistics(whole.bytes, whole.updates, whole.decode_us, messages, by_type)
+        return Statistics(
+            bytes=whole.bytes,
+            updates=whole.updates,
+            decode_us=whole.decode_us,
+            messages=messages,
+            bytes_by_type=by_type,
+            inputs_refused=whole.inputs_refused,
+            updates_dropped=whole.updates_dropped,
+            inputs_shown=whole.inputs_shown,
+            input_to_picture_us=whole.input_to_picture_us,
+            input_to_picture_sum_us=whole.input_to_picture_sum_us,
+        )
 
     # Input, each with the number by which the server names it; and wishes.
 

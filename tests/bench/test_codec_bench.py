@@ -13,6 +13,7 @@ from tilewire.server.codec import Variant
 from tilewire.server.pixels import Surface
 
 from bench import codec
+from bench.counting import CORE, run
 from bench.stage import StageError
 
 RECTS = (Rect(0, 0, 40, 24), Rect(3, 5, 20, 11), Rect(0, 0, 40, 24))
@@ -32,7 +33,7 @@ def coder(pixel_format: PixelFormat, variant: Variant) -> codec.Coder:
 @pytest.fixture(scope="module")
 def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("codec") / "codec_count"
-    includes = [f"-I{codec.CORE / 'include'}", f"-I{codec.CORE / 'src'}"]
+    includes = [f"-I{CORE / 'include'}", f"-I{CORE / 'src'}"]
     words = ["cc", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1", *includes]
     source = Path(codec.__file__).with_name("codec_count.c")
     subprocess.run([*words, source, *codec.DECODER, "-o", program], check=True)
@@ -74,7 +75,7 @@ def test_a_damaged_payload_is_an_error(native: Path, tmp_path: Path) -> None:
     file = made.file(tmp_path / "payloads")
     file.write_bytes(file.read_bytes()[:28] + b"\xff" + file.read_bytes()[29:])
     with pytest.raises(StageError, match="payload 0 is corrupt"):
-        codec.run([native, file, "3", "sum"], "decoding")
+        run([native, file, "3", "sum"], "decoding")
 
 
 def test_verdicts_name_what_was_missed() -> None:

@@ -96,6 +96,11 @@ def without_statistics(expected: str) -> str:
     return "".join(f"{line}\n" for line in expected.splitlines() if not line.startswith(left_out))
 
 
+def without_reports(printed: str) -> str:
+    """What is the same for a client that is told less beside the picture."""
+    return "".join(f"{line}\n" for line in printed.splitlines() if not line.startswith(("reports ", "type ")))
+
+
 def paths(sessions: Iterable[Recorded]) -> list[Path]:
     """Their files."""
     return [session.path for session in sessions]

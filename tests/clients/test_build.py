@@ -18,7 +18,7 @@ SOURCES = sorted((THREADX / "src").glob("*.c"))
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
 C99 = ["-std=c99", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef", *WARNINGS]
 INCLUDES = [f"-I{THREADX / 'include'}"]
-FREESTANDING = {"memcpy", "memmove", "memset"}
+FREESTANDING = {"memcpy", "memset", "memcmp"}
 
 
 def run(*words: object) -> str:

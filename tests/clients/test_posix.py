@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from tilewire.protocol import AuthMethod, Code, Connection, EndOfStream, Event, Need, Rect, Resumed, Sender
 from tilewire.protocol import messages as m
@@ -585,6 +585,122 @@ def test_a_real_server_shows_the_same_in_tls(tls_program: Path, tmp_path: Path, 
         while before != now or bytes(3) not in now:
             before, now = now, picture("--seconds", "1")
         assert picture("--ca", str(identity.certificate)) == now
+
+
+# Statistics
+
+TIMED = re.compile(
+    r"updates=(?P<updates>\d+) bytes=(?P<bytes>\d+) jpegs=(?P<jpegs>\d+) jpeg_bytes=(?P<jpeg_bytes>\d+) "
+    r"decode_us=\d+ inputs_refused=0 updates_dropped=(?P<dropped>\d) inputs_shown=(?P<shown>\d+)"
+    r"(?: input_to_picture_us=(?P<last>\d+) mean_us=(?P<mean>\d+))?"
+)
+
+
+def timed(line: str) -> dict[str, int]:
+    found = TIMED.fullmatch(line)
+    assert found is not None, line
+    return {name: int(value or 0) for name, value in found.groupdict().items()}
+
+
+def test_statistics_of_each_connection(program: Path, tmp_path: Path, serve: Callable[..., int]) -> None:
+    def greet(peer: Peer, events: Iterator[Event]) -> None:
+        hello = next(events)
+        assert isinstance(hello, m.Hello)
+        peer.send(reply(), welcome(hello.capabilities), *PICTURE)
+
+    def breaks_in_an_update(peer: Peer, events: Iterator[Event]) -> None:
+        greet(peer, events)
+        assert isinstance(next(events), m.Ack)
+        text = next(events)
+        assert text == m.TextInput(input=1, text="ä b")
+        peer.send(m.Begin(update=2, input=1), m.End(), m.Begin(update=3, input=1))
+        peer.stream.shutdown(socket.SHUT_WR)
+        for _ in events:
+            pass
+
+    def stays(peer: Peer, events: Iterator[Event]) -> None:
+        greet(peer, events)
+        assert not [event for event in events if isinstance(event, m.TextInput)]
+
+    port = serve(breaks_in_an_update, stays)
+    done = view(program, tmp_path, port, "--statistics", "--text", "ä b", "--seconds", "3", reconnects=1)
+    assert done.returncode == 0, done.stderr
+    first, second = map(timed, done.stdout.splitlines())
+    assert (first["updates"], first["dropped"], first["shown"]) == (2, 1, 1)
+    assert first["last"] == first["mean"] > 0
+    assert (second["updates"], second["dropped"], second["shown"], second["last"]) == (1, 0, 0, 0)
+    assert min(first["bytes"], second["bytes"]) > 50_000
+
+
+def test_text_typed_into_a_real_session_is_timed(plain_program: Path, tmp_path: Path) -> None:
+    xterm = ["xterm", "-geometry", "120x35+0+0", "-e", "cat"]
+    with served(["run", "--listen", "127.0.0.1:0", "--size", "1024x600", "--", *xterm], tmp_path / "log") as server:
+        port = int(server.address.rpartition(":")[2])
+        # Until xterm is there to show it.
+        for _ in range(20):
+            done = view(plain_program, tmp_path, port, "--statistics", "--text", "abc", "--seconds", "1")
+            assert (done.returncode, done.stderr) == (0, "")
+            seen = timed(done.stdout.strip())
+            if seen["shown"]:
+                break
+    assert seen["shown"] == 1
+    assert 0 < seen["last"] < 20_000_000
+
+
+# Photographs
+
+
+def photo(width: int, height: int) -> Image.Image:
+    """Large and small shades, and a little noise, as cameras have it."""
+    coarse = Image.frombytes("RGB", (24, 14), random.Random(1).randbytes(24 * 14 * 3))
+    fine = Image.frombytes("RGB", (width // 4, height // 4), random.Random(2).randbytes(width // 4 * (height // 4) * 3))
+    one, other = (part.resize((width, height), Image.Resampling.BICUBIC) for part in (coarse, fine))
+    return Image.blend(one, other, 0.1)
+
+
+def far(folder: Path, right: Image.Image) -> tuple[float, int]:
+    """Levels between the picture that was seen and the right one in 16 bits: mean, most."""
+    with Image.open(folder / "seen.ppm") as seen:
+        levels = ImageChops.difference(seen.convert("RGB"), right).tobytes()
+    return sum(levels) / len(levels), max(levels)
+
+
+def in_565(picture: Image.Image) -> Image.Image:
+    """By truncation, and repeated into 8 bits as the example does it."""
+    five = [value >> 3 << 3 | value >> 5 for value in range(256)]
+    six = [value >> 2 << 2 | value >> 6 for value in range(256)]
+    return picture.point([*five, *six, *five])
+
+
+def test_photographs_are_decoded_here_and_end_exact(plain_program: Path, tmp_path: Path) -> None:
+    picture = photo(1024, 600)
+    right = in_565(picture)
+    arguments = ["run", "--listen", "127.0.0.1:0", "--size", "1024x600", "--", "sleep", "1000"]
+    with served(arguments, tmp_path / "log") as server:
+        port = int(server.address.rpartition(":")[2])
+        found = re.search(r"on display (:\d+),", (tmp_path / "log").read_text())
+        assert found
+        with painter(found[1]) as client:
+            red, green, blue = picture.split()
+            put_pixels(client, Rect(0, 0, 1024, 600), Image.merge("RGBX", (blue, green, red, red)).tobytes())
+            done = view(plain_program, tmp_path, port, "--statistics")
+            assert (done.returncode, done.stderr) == (0, "")
+            first = timed(done.stdout.strip())
+            mean, most = far(tmp_path, right)
+            # The first update is lossy, and shows the photograph nevertheless.
+            assert first["jpegs"] > 0
+            assert first["jpeg_bytes"] > first["bytes"] / 2
+            assert 0 < mean < 8
+            assert most < 100
+            for seconds in (2, 5, 10, 20):
+                done = view(plain_program, tmp_path, port, "--statistics", "--seconds", str(seconds))
+                assert (done.returncode, done.stderr) == (0, "")
+                if far(tmp_path, right)[1] == 0:
+                    break
+            seen = timed(done.stdout.strip())
+    assert far(tmp_path, right) == (0, 0)
+    assert seen["jpegs"] > 0
+    assert seen["updates"] > first["updates"]
 
 
 # The line breaks

@@ -67,6 +67,10 @@ def test_typing_shows_and_is_timed(xterm: Served) -> None:
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["updates"] >= 2
     assert report["input_echo_ms"]["p50"] > 0
+    assert report["dropped"] == {"inputs": 0, "updates": 0}
+    # Some inputs are the newest that an update names; two for each of 14 characters and Return, three of the click.
+    assert 1 <= report["input_to_update_ms"]["count"] <= 33
+    assert 0 < report["input_to_update_ms"]["mean"] < 5000
 
 
 @pytest.mark.parametrize("without", ["codec", "codec,cache,jpeg,copy"])

@@ -214,8 +214,9 @@ typedef struct tw_client_config {
     size_t jpeg_memory_size;    /* TW_JPEG_MEMORY_SIZE or more */
     unsigned jpeg_subsamplings; /* offered, TW_SUBSAMPLING_... together; 0: all */
 
-    /* Or by a function of yours, which is asked where both are given. Decodes a JPEG, TW_OK, or says why not: TW_CODE_BAD_PAYLOAD where the file is wrong. The picture stays as it is
-     * until the next call; this client reads it meanwhile. NULL: no JPEG. The same rules as for callbacks. */
+    /* Or by a function of yours, which is asked where both are given: a hardware decoder, for example. Decodes a JPEG,
+     * TW_OK, or says why not: TW_CODE_BAD_PAYLOAD where the file is wrong. The picture stays as it is until the next
+     * call; this client reads it meanwhile. NULL: there is none. The same rules as for callbacks. */
     tw_status (*jpeg)(void *user, const tw_jpeg *jpeg, tw_picture *picture);
     void *jpeg_stream;       /* where the file is put together */
     size_t jpeg_stream_size; /* TW_JPEG_SIZE(receive_size) or more */
@@ -224,7 +225,7 @@ typedef struct tw_client_config {
 /* Bytes of the block that one client lives in. `max_rect_width`: as in the configuration, or the panel's width where
  * that is 0 there; it only counts where there is a model. */
 #define TW_CLIENT_SIZE(model_kib, max_rect_width) \
-    (TW_SEND_SIZE + TW_CLIENT_STATE_SIZE + (TW_WITH_STATISTICS ? 784 : 0) \
+    (TW_SEND_SIZE + TW_CLIENT_STATE_SIZE + (TW_WITH_STATISTICS ? 856 : 0) \
         + ((model_kib) != 0 ? 1024 * (model_kib) + TW_CLIENT_ROWS_SIZE(max_rect_width) : 0))
 #define TW_CLIENT_STATE_SIZE 1264
 #define TW_CLIENT_ROWS_SIZE(width) (8 * (((width) < TW_MIN_RECT_WIDTH ? TW_MIN_RECT_WIDTH : (width)) + 8))
@@ -238,7 +239,7 @@ typedef struct tw_client_config {
     ((size_t)(max_side) * (size_t)(max_side) * ((stored) != 0 ? 8 + (size_t)(stored) : 4))
 
 /* Bytes in which JPEG is decoded, of any size. */
-#define TW_JPEG_MEMORY_SIZE 2048
+#define TW_JPEG_MEMORY_SIZE 2176
 
 /* Bytes for a JPEG file of a message of up to this size. */
 #define TW_JPEG_SIZE(receive_size) ((size_t)(receive_size) + 640)
@@ -273,7 +274,7 @@ TW_MUST_USE tw_status tw_client_pointer(
 TW_MUST_USE tw_status tw_client_wheel(tw_client *client, int dx, int dy, uint32_t *input);
 /* `keysym` as X11 numbers keys. */
 TW_MUST_USE tw_status tw_client_key(tw_client *client, uint32_t keysym, unsigned pressed, uint32_t *input);
-/* 1 to TW_MAX_TEXT bytes of UTF-8. */
+/* 1 to TW_MAX_TEXT bytes of UTF-8, as if they were typed; copied. */
 TW_MUST_USE tw_status tw_client_text(tw_client *client, const char *text, size_t length, uint32_t *input);
 
 typedef struct tw_finger {
@@ -322,6 +323,7 @@ typedef enum tw_phase {
     TW_CLOSED = 2
 } tw_phase;
 
+/* Where the connection stands. TW_CLOSED: send what tw_client_output() still has, and close. */
 tw_phase tw_client_phase(const tw_client *client);
 
 /* The first error, TW_OK as long as there is none. A GOODBYE of either side is none. */
@@ -371,8 +373,21 @@ typedef struct tw_statistics {
     uint64_t bytes;     /* received and consumed */
     uint32_t updates;   /* whole ones */
     uint32_t decode_us; /* spent in tw_client_feed(); wraps after 71 minutes of decoding */
+    /* Dropped. Input: each TW_CODE_FULL that the functions for input returned, so what is given again until it is taken
+     * is not lost although it counts here. Updates: begun and never ended, 1 where the connection ended inside one. */
+    uint32_t inputs_refused, updates_dropped;
+    /* From an input to the picture, by `now_us` (0 without it): from the call that queued it to the END of the first
+     * update that names it. An input that changed nothing (INPUT_ECHO says so), or gave way to a newer one, or to
+     * TW_TIMED_INPUTS newer ones by then, is not among these. */
+    uint32_t inputs_shown;
+    uint32_t input_to_picture_us;     /* of the last one */
+    uint64_t input_to_picture_sum_us; /* of all: divided by inputs_shown, the mean */
 } tw_statistics;
 
+/* As many of the newest inputs can be timed at once. */
+#    define TW_TIMED_INPUTS 8
+
+/* Since tw_client_init(). */
 void tw_client_statistics(const tw_client *client, tw_statistics *statistics);
 /* Messages of a type (TW_MSG_...) received whole, and their bytes with type and length. Types that this version does
  * not know are counted under 0. */

@@ -21,6 +21,8 @@ typedef struct options {
     const char *host, *port, *device_id, *key_file, *output;
     unsigned long seconds;    /* that the picture may still change after it is whole */
     unsigned long reconnects; /* in a row, before it gives up */
+    const char *text;         /* typed once the picture is whole; NULL: nothing */
+    int statistics;           /* 1: they are printed */
     int tls;
     tw_posix_trust trust;
 } options;
@@ -43,6 +45,9 @@ static uint16_t framebuffer[WIDTH * HEIGHT];
 static uint8_t receive[65536];
 static uint8_t memory[TW_CLIENT_SIZE(48, WIDTH)];
 static uint8_t cache[TW_CACHE_SIZE(CACHE_SLOTS, CACHE_SLOT_BYTES)];
+#if TW_WITH_JPEG
+static uint8_t jpeg_memory[TW_JPEG_MEMORY_SIZE];
+#endif
 static tw_posix connection;
 
 static void on_welcome(void *user, const tw_welcome *welcome) {
@@ -123,6 +128,7 @@ typedef struct device {
     tw_resume resume;
     int has_picture; /* the framebuffer was whole once */
     int torn;        /* and may have half an update over it */
+    int typed;
 } device;
 
 /* In the same memory each time; framebuffer and cache stay as they are, for the server to go on with. */
@@ -148,6 +154,10 @@ static tw_status make_client(tw_client **client, const device *self, viewer *use
     config.cache_size = sizeof cache;
     config.cache_slots = CACHE_SLOTS;
     config.cache_slot_bytes = CACHE_SLOT_BYTES;
+#if TW_WITH_JPEG
+    config.jpeg_memory = jpeg_memory;
+    config.jpeg_memory_size = sizeof jpeg_memory;
+#endif
     config.callbacks = &callbacks;
     config.user = user;
     config.now_us = tw_posix_now_us;
@@ -176,6 +186,12 @@ static int watch(tw_client *client, device *self, const viewer *seen, const char
             whole = 1;
             whole_at_ms = tw_posix_now_ms();
         }
+        if (whole && !self->typed && self->given->text != NULL) {
+            self->typed = 1;
+            if (tw_client_text(client, self->given->text, strlen(self->given->text), NULL) != TW_OK) {
+                (void)complain("--text", "not sent: 1 to 1000 bytes of UTF-8");
+            }
+        }
         if (whole && !closing && is_enough(self, seen, tw_posix_now_ms() - whole_at_ms)) {
             tw_client_close(client, TW_CODE_NORMAL);
             closing = 1;
@@ -193,6 +209,27 @@ static int watch(tw_client *client, device *self, const viewer *seen, const char
     }
     return -1;
 }
+
+#if TW_WITH_STATISTICS
+/* One line for each connection; the times only where some input was timed. */
+static void print_statistics(const tw_client *client) {
+    tw_statistics seen;
+    uint32_t jpegs;
+    uint64_t jpeg_bytes;
+    tw_client_statistics(client, &seen);
+    tw_client_count(client, TW_MSG_JPEG, &jpegs, &jpeg_bytes);
+    printf("updates=%u bytes=%llu jpegs=%u jpeg_bytes=%llu decode_us=%u inputs_refused=%u updates_dropped=%u "
+           "inputs_shown=%u",
+        (unsigned)seen.updates, (unsigned long long)seen.bytes, (unsigned)jpegs,
+        (unsigned long long)jpeg_bytes, (unsigned)seen.decode_us, (unsigned)seen.inputs_refused,
+        (unsigned)seen.updates_dropped, (unsigned)seen.inputs_shown);
+    if (seen.inputs_shown != 0) {
+        printf(" input_to_picture_us=%u mean_us=%llu", (unsigned)seen.input_to_picture_us,
+            (unsigned long long)(seen.input_to_picture_sum_us / seen.inputs_shown));
+    }
+    (void)putchar('\n');
+}
+#endif
 
 static int connect_to(const options *given, const char **problem) {
     if (tw_posix_connect(&connection, given->host, given->port, problem) != 0) {
@@ -214,6 +251,11 @@ static int visit(device *self, viewer *seen, tw_retry *retry, const char **why) 
     failed = connect_to(self->given, why) != 0 || watch(client, self, seen, why) != 0;
     *retry = tw_should_reconnect(tw_client_reason(client));
     tw_client_resume(client, &self->resume);
+#if TW_WITH_STATISTICS
+    if (self->given->statistics) {
+        print_statistics(client);
+    }
+#endif
     self->torn |= tw_client_reason(client) != TW_CODE_CLOSED;
     tw_posix_disconnect(&connection);
     return failed ? -1 : 0;
@@ -261,13 +303,19 @@ static int stay(device *self) {
 
 static int usage(void) {
     fputs("usage: tilewire-view [--seconds N] [--device-id NAME] [--auth-key-file FILE] [--output FILE.ppm]\n"
-          "                     [--reconnects N] [--tls] [--ca FILE | --insecure-tls] HOST [PORT]\n",
+          "                     [--reconnects N] [--tls] [--ca FILE | --insecure-tls] [--text TEXT] "
+          "[--statistics]\n"
+          "                     HOST [PORT]\n",
         stderr);
     return 2;
 }
 
 /* 1: an option without a value. */
 static int parse_switch(const char *word, options *given) {
+    if (TW_WITH_STATISTICS && strcmp(word, "--statistics") == 0) {
+        given->statistics = 1;
+        return 1;
+    }
     if (strcmp(word, "--tls") != 0 && strcmp(word, "--insecure-tls") != 0) {
         return 0;
     }
@@ -297,6 +345,8 @@ static int parse_option(const char *word, const char *value, options *given) {
         given->key_file = value;
     } else if (strcmp(word, "--output") == 0) {
         given->output = value;
+    } else if (strcmp(word, "--text") == 0) {
+        given->text = value;
     } else if (strcmp(word, "--ca") == 0) {
         given->trust.ca_file = value;
         given->tls = 1;
@@ -329,7 +379,7 @@ static int parse(int count, char **words, options *given) {
 }
 
 int main(int count, char **words) {
-    options given = {NULL, "7800", "tilewire-view", NULL, "tilewire.ppm", 0, 8, 0, {NULL, 0}};
+    options given = {NULL, "7800", "tilewire-view", NULL, "tilewire.ppm", 0, 8, NULL, 0, 0, {NULL, 0}};
     uint8_t key[TW_KEY_SIZE];
     device self;
     if (parse(count, words, &given) != 0) {
