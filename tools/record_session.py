@@ -95,6 +95,8 @@ numOctaves="3" seed="7"/><feColorMatrix values="1.6 0 0 0 -0.3 0 1.4 0 0 -0.2 0 
 
 SIGNS: Final = r"""printf '\a\033]52;c;ZnJvbSB0aGUgc2Vzc2lvbg==\a'
 """
+SWAP: Final = r"""printf '\033[?47h\033[2J'; sleep 2; printf '\033[?47l'
+"""
 
 
 class RecordError(Exception):
@@ -323,6 +325,7 @@ def prepare(folder: Path, scene: Scene, session: tuple[int, int]) -> list[str]:
     colours = [f"\033[{31 + n % 6}m{n:3}\033[0m " + " ".join(WORDS[n * 3 % 17 : n * 3 % 17 + 9]) for n in range(160)]
     (folder / "list").write_text("\n".join(colours) + "\n")
     (folder / "signs").write_text(SIGNS)
+    (folder / "swap").write_text(SWAP)
     (folder / "start").write_text("PS1='$ '; export PS1; exec sh -i\n")
     width, height = session
     root = "--no-sandbox" if os.geteuid() == 0 else ""
@@ -355,6 +358,12 @@ async def _everything(device: Recorder, nursery: trio.Nursery, folder: Path) -> 
     await device.act("G", 4711)
     await device.until("a pong", lambda: device.has(m.Pong))
     await device.mark("signs")
+    await device.line("clear; head -8 list")
+    await device.mark("some lines")
+    await trio.sleep(1.0)  # so long that they are worth slots
+    await device.line("sh swap")
+    await device.until("pixels from a slot", lambda: "CACHE_DRAW" in device.counts())
+    await device.mark("hidden and back")
     say("views")
     await device.act("V", ViewMode.FIT, Rotation.R0, 0, 0, 0)
     await device.mark("fit")
@@ -409,7 +418,7 @@ async def _everything(device: Recorder, nursery: trio.Nursery, folder: Path) -> 
     await device.act("U", 0)
     await device.mark("paused in between")
     (folder / "stop").touch()
-    await device.until("the terminal again", lambda: "CACHE_DRAW" in device.counts())
+    await trio.sleep(1.0)
     await device.mark("the terminal again")
     say("sizes")
     await device.act("Z", 240, 320)
