@@ -19,7 +19,7 @@ from Xlib import XK
 from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Point
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import KEY_SIZE, CursorMode, Rotation, ViewMode
-from tilewire.simulator import replay, run_cli
+from tilewire.simulator import fleet_cli, replay, run_cli
 from tilewire.simulator.client import Statistics
 from tilewire.simulator.device import PARTS, Device, DeviceError, Setup, open_device
 from tilewire.simulator.recording import RecordError, Recording
@@ -145,7 +145,9 @@ def parser() -> argparse.ArgumentParser:
         help="keep what is typed, pointed and pasted in it too, and the clipboard",
     )
     view.add_argument("--json", action="store_true", help="print one object as the last line")
-    run_cli.add_parser(commands, {"parts": _parts, "seconds": _seconds, "key": read_key})
+    types = {"parts": _parts, "seconds": _seconds, "key": read_key}
+    run_cli.add_parser(commands, types)
+    fleet_cli.add_parser(commands, types)
     replay.add_parser(commands)
     return top
 

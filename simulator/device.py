@@ -20,7 +20,7 @@ import trio
 
 from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Code, Panel, Point, Rect, Resumed
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import CursorMode
+from tilewire.protocol.constants import ControlAction, CursorMode, Role
 from tilewire.simulator.client import (
     Backoff,
     Client,
@@ -104,6 +104,10 @@ class Device:
         """Bytes, of all connections."""
         self.view: m.ViewState | None = None
         """In force."""
+        self.welcome: m.Welcome | None = None
+        """Of the newest connection."""
+        self.control_state: m.ControlState | None = None
+        """What that connection has said about it since."""
         self.clipboard: bytes | None = None
         """The session's, once it was sent whole."""
         self.ended: str | None = None
@@ -138,6 +142,11 @@ class Device:
     def is_down(self) -> bool:
         """Whether there is no connection on which anything could be said."""
         return self._lost is not None or self._client.phase is not Phase.OPEN
+
+    @property
+    def lost(self) -> str | None:
+        """Why there is no connection now; None: there is one, or it is being made."""
+        return self._lost
 
     # The stream.
 
@@ -265,6 +274,8 @@ class Device:
                     self._welcomed(event)
                 case m.ViewState():
                     self.view = event
+                case m.ControlState():
+                    self.control_state = event
                 case m.Clipboard():
                     self._take_clipboard(event)
                 case m.Goodbye():
@@ -283,6 +294,7 @@ class Device:
 
     def _welcomed(self, welcome: m.Welcome) -> None:
         self.connections += 1
+        self.welcome, self.control_state = welcome, None
         self.resumed.append(Resumed(welcome.resumed))
         if self._wanted is not None and not (self._asked and welcome.resumed == Resumed.RESUMED):
             self.look(self._wanted)
@@ -388,6 +400,30 @@ class Device:
         if not self.is_down:
             self._client.pause(paused)
             self._unsent.set()
+
+    def control(self, action: ControlAction, viewer: int = 0) -> None:
+        """Ask for control, release it, pass it on to another viewer. Dropped while the line is down."""
+        if not self.is_down:
+            self._client.control(action, viewer)
+            self._unsent.set()
+
+    def refresh(self) -> None:
+        """Ask for a whole repaint. Dropped while the line is down."""
+        if not self.is_down:
+            self._client.refresh()
+            self._unsent.set()
+
+    def cut(self) -> None:
+        """Break the line without a goodbye; a device that reconnects comes back."""
+        if not self.is_down:
+            self._client.end()
+            self._end("the line was cut")
+
+    @property
+    def role(self) -> Role:
+        """On this connection, or on the one before."""
+        said = self.control_state or self.welcome
+        return Role(said.role) if said is not None else Role.VIEW_ONLY
 
     async def paste(self, text: str) -> None:
         """Put a text into the session's clipboard. Raises DeviceError."""
