@@ -284,6 +284,22 @@ def test_a_server_s_recording_is_played_in_the_device(tmp_path: Path) -> None:
     assert read_png(shown).pixel(300, 200) == (255, 255, 255)
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--qemu", "--speed", "2"], 2, "--vector, --chunk and --speed do not go with --qemu: it counts instructions"),
+        (["--mips", "125"], 2, "--mips and --firmware go with --qemu"),
+        (["--qemu"], 4, "none.rec: "),
+    ],
+)
+def test_what_cannot_be_played(words: list[str], status: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "none.rec").write_bytes(b"HTTP/1.1 200 OK\r\n\r\n")
+    command = [*SIM, "replay", "none.rec", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == status
+    assert sentence(done).startswith(said)
+
+
 # How it ends.
 
 
