@@ -53,6 +53,8 @@ END_S: Final = 3.0
 ABSOLUTE: Final = 32768
 """Positions of the tablet in each direction."""
 TAP_S: Final = 0.05
+FINGER_APART: Final = 60
+"""Pixels between fingers that move together."""
 MOVE_S: Final = 1 / 60
 """As often as a touch screen reports."""
 MOST_TEXT_BYTES: Final = 200
@@ -402,16 +404,36 @@ class Machine:
         await trio.sleep(TAP_S)
         await self.pen(x, y, down=False)
 
-    async def swipe(self, start: tuple[int, int], end: tuple[int, int], seconds: float) -> None:
-        """In a straight line, evenly. Raises RunError."""
-        await self.pen(*start, down=True)
+    async def swipe(self, start: tuple[int, int], end: tuple[int, int], seconds: float, fingers: int = 1) -> None:
+        """In a straight line, evenly. The tablet has one finger: two go by the control channel. Raises RunError."""
+        await self._fingers(start, fingers, "down")
         began_s = trio.current_time()
         while (share := (trio.current_time() - began_s) / max(seconds, MOVE_S)) < 1:
             await trio.sleep(MOVE_S)
             share = min(share, 1.0)
-            await self.pen(*(round(one + (other - one) * share) for one, other in zip(start, end, strict=True)))
-        await self.pen(*end)
-        await self.pen(*end, down=False)
+            at = [round(one + (other - one) * share) for one, other in zip(start, end, strict=True)]
+            await self._fingers((at[0], at[1]), fingers, "move")
+        await self._fingers(end, fingers, "move")
+        await self._fingers(end, fingers, "up")
+
+    async def _fingers(self, at: tuple[int, int], count: int, how: str) -> None:
+        if count == 1:
+            await self.pen(*at, down={"down": True, "up": False}.get(how))
+            return
+        await self._switch(by_control=True)
+        width, _ = await self.size()
+        for finger in range(count):
+            # Side by side, all of them on the panel.
+            x = min(max(at[0] + FINGER_APART * (2 * finger - count + 1) // 2, 0), width - 1)
+            await self.tell(f"touch {finger} {x} {at[1]} {how}")
+
+    async def wheel(self, notches: int) -> None:
+        """Down, or up where it is below 0, at the place of the pen. Raises RunError."""
+        button = "wheel-down" if notches > 0 else "wheel-up"
+        for _ in range(abs(notches)):
+            for down in (True, False):
+                event = {"type": "btn", "data": {"down": down, "button": button}}
+                await self.ask("input-send-event", events=[event])
 
     async def keys(self, names: Sequence[str]) -> None:
         """Keys together, by the names of their keysyms. Raises RunError."""
@@ -591,6 +613,9 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
             raise RunError(f"QEMU cannot be started: {error.strerror}: {error.filename}", RunExit.QEMU) from error
         for end in pairs.theirs.values():
             end.close()
+        # Before anybody may wait for the process: later its number may be another's.
+        pidfd = os.pidfd_open(process.pid)
+        stack.callback(os.close, pidfd)
         try:
             async with trio.open_nursery() as nursery:
                 readers = trio.CancelScope()
@@ -609,7 +634,7 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
                     finished.set()
 
                 async def watch() -> None:
-                    await _exited(process)
+                    await _exited(process, pidfd)
                     # What it said last is read before anybody hears that it has ended.
                     with trio.move_on_after(END_S):
                         await finished.wait()
@@ -623,7 +648,7 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
                     yield machine
                 finally:
                     with trio.CancelScope(shield=True):
-                        await _quit(machine, process)
+                        await _quit(machine, process, pidfd)
                 nursery.cancel_scope.cancel()
         finally:
             if process.poll() is None:
@@ -631,16 +656,17 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
             process.wait()
 
 
-async def _exited(process: subprocess.Popen[bytes]) -> None:
-    pidfd = os.pidfd_open(process.pid)
+async def _exited(process: subprocess.Popen[bytes], pidfd: int) -> None:
+    # Of its own: two tasks may wait.
+    own = os.dup(pidfd)
     try:
-        await trio.lowlevel.wait_readable(pidfd)
+        await trio.lowlevel.wait_readable(own)
     finally:
-        os.close(pidfd)
+        os.close(own)
     process.wait()
 
 
-async def _quit(machine: Machine, process: subprocess.Popen[bytes]) -> None:
+async def _quit(machine: Machine, process: subprocess.Popen[bytes], pidfd: int) -> None:
     """QEMU prints what is left when it ends by itself."""
     if process.poll() is not None:
         return
@@ -649,4 +675,4 @@ async def _quit(machine: Machine, process: subprocess.Popen[bytes]) -> None:
             await machine.ask("quit")
         except RunError:
             return
-        await _exited(process)
+        await _exited(process, pidfd)

@@ -206,6 +206,8 @@ async def run_command(arguments: argparse.Namespace) -> int:
         plan = _plan(arguments, key)
     except RunError as error:
         say(str(error))
+        if arguments.json:
+            print(json.dumps({"address": arguments.address, "exit": {"code": error.code, "text": str(error)}}))
         return error.code
     run = Run(plan)
     status = Status(run)
@@ -284,18 +286,20 @@ class Status:
                 await trio.sleep(0.05)
                 continue
             try:
-                line = await self._line(state)
+                line = state + await self._numbers()
             except RunError:
                 return  # the session says why
+            # A line that is broken in two cannot be written over.
+            line = line[: os.get_terminal_size(sys.stderr.fileno()).columns - 1]
+            if self._coloured:
+                line = f"\x1b[{32 if state == 'showing' else 33}m{state}\x1b[0m{line[len(state) :]}"
             print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
             await trio.sleep(STATUS_S if state == "showing" else 0.1)
 
-    async def _line(self, state: str) -> str:
+    async def _numbers(self) -> str:
         machine = self._run.machine_
-        if self._coloured:
-            state = f"\x1b[{32 if state == 'showing' else 33}m{state}\x1b[0m"
         if machine is None or machine.find("connecting") is None or machine.exit_status is not None:
-            return state
+            return ""
         stats = await machine.stats()
         now_s, updates = stats["uptime_us"] / 1e6, stats["updates"]
         rate = ""
@@ -303,7 +307,7 @@ class Status:
             rate = f"  {(updates - self._last[1]) / (now_s - self._last[0]):.1f} updates/s"
         self._last = (now_s, updates)
         return (
-            f"{state}  device {now_s:.1f} s  {updates} updates{rate}  {stats['bytes']['received'] / 1024:.1f} KiB"
+            f"  device {now_s:.1f} s  {updates} updates{rate}  {stats['bytes']['received'] / 1024:.1f} KiB"
             f"  decode {stats['decode_us']['sum'] / 1000:.1f} ms"
         )
 

@@ -30,6 +30,8 @@ HOST: Final = "10.0.2.2"
 LOOPBACK: Final = "127.0.0.1"
 AFTER_S: Final = 1.0
 """How long to go on after the first picture where nothing says it."""
+SILENCE_MS: Final = 5000
+"""Who is there and wants nothing says so sooner; the firmware gives up after 10 s."""
 BEHIND_MS: Final = 100
 """From here on the device is said to have fallen behind at its end."""
 TAP_BYTES: Final = 65536
@@ -242,6 +244,11 @@ class Run:
             return RunError(f"{before}{address} does not take {has}: {why}{words}", RunExit.WRONG_KEY)
         if error.code == Exit.LOST:
             never = self.machine_.find("welcome") is None
+            began = self.machine_.last("connecting")
+            if never and lost is not None and began is not None and lost["ms"] - began["ms"] >= SILENCE_MS:
+                over = "" if self.plan.link is None else f" over a link of {self.plan.link}"
+                took_s = (lost["ms"] - began["ms"]) / 1000
+                return RunError(f"{before}no answer from {address} in {took_s:.0f} s{over}", RunExit.NO_CONNECTION)
             what = f"no connection to {address}" if never else f"the server at {address} is gone"
             return RunError(f"{before}{what}: {why}{words}", Exit.LOST)
         if error.code == Exit.GARBAGE:

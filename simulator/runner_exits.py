@@ -44,7 +44,7 @@ MEANINGS: Final[dict[int, str]] = {
     Exit.BAD_RECORDING: "the recording could not be played to its end",
     Exit.GARBAGE: "garbage: what the server sent is not tilewire",
     RunExit.WRONG_KEY: "wrong key, or none where the server wants one",
-    RunExit.NO_CONNECTION: "no picture within --connect-within seconds, such as over a link that loses everything",
+    RunExit.NO_CONNECTION: "no answer, or no picture within --connect-within seconds: a link that loses everything",
     RunExit.NO_QEMU: "qemu-system-arm is missing",
     RunExit.OLD_QEMU: "qemu-system-arm is too old",
     RunExit.NO_FIRMWARE: "the firmware, or lwIP's source that it is built of, is missing",

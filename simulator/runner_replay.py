@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from tilewire.protocol import Capability, PixelFormat
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import CursorMode
 from tilewire.protocol.playback import Play
-from tilewire.protocol.recorder import Splitter
+from tilewire.protocol.recorder import Piece, Splitter, decoded
 from tilewire.protocol.recording import RecordingError
 from tilewire.simulator.exits import Exit
 from tilewire.simulator.machine import MOST_RECORDING, Event, Plan, find_firmware, find_qemu, open_machine
@@ -28,6 +29,7 @@ UNREADABLE: Final = 4
 """As `replay` without --qemu has it."""
 NOT_ASKED: Final = frozenset({m.Clipboard.type, m.Explanation.type})
 """What the firmware does not offer to take; neither draws."""
+AGREED: Final = Capability.COPY | Capability.BELL | Capability.INPUT_ECHO
 FORMATS: Final = {PixelFormat.RGB565: "rgb565", PixelFormat.XRGB8888: "xrgb8888"}
 CURSORS: Final = {CursorMode.NONE: "none", CursorMode.IN_PICTURE: "picture", CursorMode.LOCAL: "local"}
 ENDS_S: Final = 600.0
@@ -71,14 +73,24 @@ def stream_of(file: RecordingFile, start_us: int, until_us: int | None) -> bytes
             break
         if isinstance(item, Play):
             for piece in splitter.feed(item.data):
-                if piece.type not in NOT_ASKED:
+                if piece.type == m.Welcome.type:
+                    stream += _welcomed(piece)
+                elif piece.type not in NOT_ASKED:
                     stream += piece.data
     if len(stream) > MOST_RECORDING:
         raise RunError(f"the recording has more than {MOST_RECORDING >> 20} MiB: --from and --to", RunExit.FAILED)
     return bytes(stream)
 
 
-async def replay(
+def _welcomed(piece: Piece) -> bytes:
+    """WELCOME agrees to nothing that the firmware does not offer."""
+    welcome = decoded(piece)
+    if not isinstance(welcome, m.Welcome):
+        return piece.data
+    return replace(welcome, capabilities=welcome.capabilities & AGREED).encode()
+
+
+async def play(
     path: Path, *, mips: int, firmware: Path | None, start_us: int = 0, until_us: int | None = None, png: Path | None
 ) -> dict[str, object]:
     """Play it; the report. Raises RunError, RecordingError and OSError, RunError also in groups."""
@@ -134,7 +146,7 @@ async def run(arguments: argparse.Namespace) -> int:
     path: Path = arguments.file
     failure: tuple[str, int] | None = None
     try:
-        made: dict[str, Any] = await replay(
+        made: dict[str, Any] = await play(
             path,
             mips=arguments.mips or MIPS,
             firmware=arguments.firmware,

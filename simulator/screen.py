@@ -25,6 +25,8 @@ CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """By PNG's colour type."""
 MOST_PIXELS: Final = 1 << 24
 OCR_S: Final = 60.0
+LAYOUTS: Final = (6, 11)
+"""Tesseract's --psm: one block of text, and text anywhere. Each finds what the other does not."""
 TESSERACT: Final = "tesseract"
 
 
@@ -119,19 +121,19 @@ def read_png(path: Path) -> Screen:
 def _parse_png(data: bytes) -> Screen:
     if not data.startswith(PNG):
         raise PictureError("it does not begin as one")
-    at, header, palette, packed = len(PNG), b"", b"", b""
-    while at < len(data):
+    at, kind, header, palette, packed = len(PNG), b"", b"", b"", b""
+    while kind != b"IEND":
         size, kind = struct.unpack_from(">I4s", data, at)
         body = data[at + 8 : at + 8 + size]
         at += 12 + size
+        if at > len(data):
+            raise PictureError("it is cut off")
         if kind == b"IHDR":
             header = body
         elif kind == b"PLTE":
             palette = body
         elif kind == b"IDAT":
             packed += body
-        elif kind == b"IEND":
-            break
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     if depth != 8 or interlaced or colour not in CHANNELS:
         raise PictureError("only 8 bits a channel without interlacing are read")
@@ -202,12 +204,12 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-async def read_text(screen: Screen, program: str) -> str:
+async def read_text(screen: Screen, program: str, layout: int = LAYOUTS[0]) -> str:
     """What tesseract reads there at twice the size. Raises RunError."""
     with trio.move_on_after(OCR_S):
         # One thread: several wait for each other on a busy machine.
         done = await trio.run_process(
-            ["env", "OMP_THREAD_LIMIT=1", program, "stdin", "stdout", "-l", "eng", "--psm", "11"],
+            ["env", "OMP_THREAD_LIMIT=1", program, "stdin", "stdout", "-l", "eng", "--psm", str(layout)],
             stdin=screen.doubled().ppm(),
             capture_stdout=True,
             capture_stderr=True,

@@ -25,7 +25,7 @@ from Xlib import XK
 from tilewire.protocol import Rect
 from tilewire.simulator.machine import Machine
 from tilewire.simulator.runner_exits import RunError, RunExit
-from tilewire.simulator.screen import PictureError, Screen, find_tesseract, read_png, read_text, words
+from tilewire.simulator.screen import LAYOUTS, PictureError, Screen, find_tesseract, read_png, read_text, words
 from tilewire.simulator.shaper import Link, ShaperError
 
 WITHIN_S: Final = 30.0
@@ -281,8 +281,13 @@ def _text_check(table: dict[str, Any]) -> Check:
     program = find_tesseract()
 
     async def check(screen: Screen) -> str | None:
-        seen = await read_text(screen if region is None else screen.crop(region), program)
-        return None if text in seen else f"{text!r} is not to be read; what is: {seen[:200]!r}"
+        part = screen if region is None else screen.crop(region)
+        seen = []
+        for layout in LAYOUTS:
+            seen.append(await read_text(part, program, layout))
+            if text in seen[-1]:
+                return None
+        return f"{text!r} is not to be read; what is: {max(seen, key=len)[:200]!r}"
 
     return check
 
@@ -403,14 +408,17 @@ def _tap(value: Any, _context: _Context) -> Act:
 
 
 def _swipe(value: Any, _context: _Context) -> Act:
-    if not isinstance(value, dict) or value.keys() - {"ms"} != {"from", "to"}:
-        raise _Wrong("`swipe` is { from = [X, Y], to = [X, Y], ms = 300 }")
+    if not isinstance(value, dict) or value.keys() - {"ms", "fingers"} != {"from", "to"}:
+        raise _Wrong("`swipe` is { from = [X, Y], to = [X, Y], ms = 300, fingers = 1 }")
     start, end = _point(value["from"], "from"), _point(value["to"], "to")
     seconds = _number(value.get("ms", SWIPE_MS), "ms", 60_000) / 1000
+    fingers = value.get("fingers", 1)
+    if fingers not in (1, 2) or isinstance(fingers, bool):
+        raise _Wrong("`fingers` is 1 or 2")
 
     async def act(playing: Playing) -> None:
         await _inside(playing.machine, start, end)
-        await playing.machine.swipe(start, end, seconds)
+        await playing.machine.swipe(start, end, seconds, fingers)
 
     return act
 

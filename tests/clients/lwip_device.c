@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lwip/mem.h"
 #include "lwip/stats.h"
 #include "lwip/sys.h"
 #include "lwip/timeouts.h"
@@ -363,10 +364,26 @@ static int count_resources(void) {
     return 0;
 }
 
+/* 1: takes all that lwIP's heap has, 0: gives it back. */
+static void hoard(int takes) {
+    static void *pieces[MEM_SIZE / 16];
+    static size_t taken;
+    for (size_t size = 1024; takes && size >= 16; size /= 4) {
+        while (taken < MEM_SIZE / 16 && (pieces[taken] = mem_malloc((mem_size_t)size)) != NULL) {
+            taken++;
+        }
+    }
+    while (!takes && taken != 0) {
+        mem_free(pieces[--taken]);
+    }
+}
+
 /* Of the test, not of the session. */
 static int run_line(const command *given) {
     if (is(given, "line")) {
         line_set(value(given, 2), value(given, 3));
+    } else if (is(given, "plug")) {
+        line_plug(value(given, 2));
     } else if (is(given, "stall")) {
         line_stall(value(given, 2));
     } else if (is(given, "cut")) {
@@ -375,6 +392,8 @@ static int run_line(const command *given) {
         line_skip(value(given, 2));
     } else if (is(given, "resources")) {
         return count_resources();
+    } else if (is(given, "hoard")) {
+        hoard((int)value(given, 2));
     } else if (is(given, "norandom")) {
         has_no_randomness = (int)value(given, 2);
     } else if (is(given, "hold")) {

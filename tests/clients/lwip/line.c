@@ -105,6 +105,10 @@ void line_set(unsigned delay, unsigned loss) {
     loss_permille = loss;
 }
 
+void line_plug(unsigned is_in) {
+    (is_in ? netif_set_link_up : netif_set_link_down)(&wire);
+}
+
 unsigned line_packets(void) {
     return count;
 }

@@ -15,6 +15,8 @@ void line_start(void);
 void line_bridge(unsigned port);
 /* From here on: each packet comes so late, and so many in a thousand never. */
 void line_set(unsigned delay_ms, unsigned loss_permille);
+/* 0: the cable is out, as the netif knows. */
+void line_plug(unsigned is_in);
 /* 1: the bridge takes nothing more, from neither side. */
 void line_stall(unsigned stalls);
 /* Every bridged connection is reset. */

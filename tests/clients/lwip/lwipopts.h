@@ -33,9 +33,8 @@
 #ifdef TEST_SANITIZED
 #    define MEM_LIBC_MALLOC 1
 #    define MEMP_MEM_MALLOC 1
-#else
-#    define MEM_SIZE 65536
 #endif
+#define MEM_SIZE 65536
 
 #define LWIP_STATS 1
 #define LWIP_STATS_LARGE 1

@@ -161,8 +161,8 @@ static void part(tw_lwip *session) {
     go_to(session, PARTING);
 }
 
-/* 1: it has ended. The server closes when it has read our goodbye, or after its own; so it is the one whose pcb rests
- * in TIME-WAIT. */
+/* 1: it has ended. The server closes when it has read our goodbye, or after its own, and keeps TIME-WAIT for itself. Who
+ * does not may wait for us to close. */
 static unsigned say_farewell(tw_lwip *session) {
     const unsigned is_said = tw_lwip_tcp_write(session);
     tw_lwip_tcp_discard(session);
@@ -173,6 +173,8 @@ static unsigned say_farewell(tw_lwip *session) {
         tw_lwip_tcp_close(session);
     } else if (!session->is_connected || passed_ms(session) >= TW_LWIP_FAREWELL_MS) {
         tw_lwip_tcp_abort(session);
+    } else if (is_said && passed_ms(session) >= TW_LWIP_FAREWELL_MS / 4) {
+        tw_lwip_tcp_shut(session);
     }
     return session->pcb == NULL;
 }
@@ -310,7 +312,7 @@ static uint32_t until_next(const tw_lwip *session) {
         (void)tw_client_output(session->client, &waiting);
         return session->is_full || waiting != 0 ? TW_LWIP_RETRY_MS : TICK_MS;
     }
-    case PARTING: return left_of(session, TW_LWIP_FAREWELL_MS);
+    case PARTING: return left_of(session, session->is_shut ? TW_LWIP_FAREWELL_MS : TW_LWIP_FAREWELL_MS / 4);
     case DOZING: return left_of(session, session->wait_ms);
     default: return TICK_MS;
     }

@@ -106,8 +106,8 @@ typedef struct tw_lwip_statistics {
     uint32_t inputs_lost;      /* out of an interrupt: more than TW_LWIP_TOUCHES waited */
     uint32_t inputs_refused;   /* the client did not take them */
     uint32_t memory_shortages; /* lwIP had no memory to send, or to connect */
-    uint32_t window_waits;     /* lwIP's send buffer was full */
-    uint32_t draw_waits;       /* what came had to wait for tw_lwip_draw_done() */
+    uint32_t window_waits;     /* lwIP's send buffer or queue was full */
+    uint32_t draw_waits;       /* times that packets began to wait for tw_lwip_draw_done() */
 #if TW_WITH_STATISTICS
     tw_statistics client; /* of this connection or the last */
 #endif
@@ -125,7 +125,7 @@ typedef struct tw_lwip {
     tw_client *client; /* NULL: there was none yet */
     tw_resume resume;
     tw_backoff backoff;
-    uint8_t step, is_wanted, is_found, is_connected, is_full, stream_ended;
+    uint8_t step, is_wanted, is_found, is_connected, is_full, is_held, is_shut, stream_ended;
     uint32_t now_ms, since_ms, opened_ms, stood_ms, wait_ms;
     tw_status failure; /* why there is no client */
 
@@ -170,6 +170,7 @@ unsigned tw_lwip_is_resting(const tw_lwip *session);
  * no packet, no interrupt, none of the functions here. 0: at once. `now_ms`: of any clock that may wrap. */
 uint32_t tw_lwip_poll(tw_lwip *session, uint32_t now_ms);
 
+/* Since tw_lwip_init(). */
 void tw_lwip_get_statistics(const tw_lwip *session, tw_lwip_statistics *statistics);
 
 /* ---- Input, from the main loop ---------------------------------------------------------------------------- */

@@ -25,6 +25,8 @@ unsigned tw_lwip_tcp_write(tw_lwip *session);
 void tw_lwip_tcp_discard(tw_lwip *session);
 /* Ends it: the peer gets what was written, and our end. */
 void tw_lwip_tcp_close(tw_lwip *session);
+/* Ends our direction alone. */
+void tw_lwip_tcp_shut(tw_lwip *session);
 /* Ends it at once. */
 void tw_lwip_tcp_abort(tw_lwip *session);
 

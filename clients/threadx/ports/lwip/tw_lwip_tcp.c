@@ -21,12 +21,29 @@ static err_t on_connected(void *given, struct tcp_pcb *pcb, err_t error) {
     return ERR_OK;
 }
 
+static struct tcp_pcb *let_go(tw_lwip *session) {
+    struct tcp_pcb *pcb = session->pcb;
+    if (pcb != NULL) {
+        tcp_arg(pcb, NULL);
+        tcp_recv(pcb, NULL); /* lwIP throws away what still comes */
+        tcp_sent(pcb, NULL);
+        tcp_poll(pcb, NULL, 0);
+        tcp_err(pcb, NULL);
+        session->pcb = NULL;
+    }
+    return pcb;
+}
+
 static err_t on_received(void *given, struct tcp_pcb *pcb, struct pbuf *packet, err_t error) {
     tw_lwip *session = session_of(given);
     (void)pcb;
     (void)error; /* likewise */
     if (packet == NULL) {
         session->stream_ended = 1;
+        if (session->is_shut) {
+            (void)let_go(
+                session); /* both ends are closed: it is in TIME-WAIT, and lwIP frees it when it likes */
+        }
         return ERR_OK;
     }
     if (session->chain == NULL) {
@@ -65,7 +82,7 @@ static void on_error(void *given, err_t error) {
 err_t tw_lwip_tcp_connect(tw_lwip *session, const ip_addr_t *address) {
     struct tcp_pcb *pcb = tcp_new_ip_type(IP_GET_TYPE(address));
     err_t error;
-    session->stream_ended = session->is_connected = 0;
+    session->stream_ended = session->is_connected = session->is_shut = session->is_held = 0;
     session->fault = ERR_OK;
     if (pcb == NULL) {
         session->own.memory_shortages++;
@@ -123,7 +140,12 @@ tw_status tw_lwip_tcp_decode(tw_lwip *session) {
         }
         drop_first(session);
     }
-    session->own.draw_waits += session->chain != NULL && tw_client_pending(session->client);
+    if (status == TW_OK && session->chain != NULL) {
+        session->own.draw_waits += !session->is_held;
+        session->is_held = 1;
+    } else {
+        session->is_held = 0;
+    }
     open_window(session, taken);
     return status;
 }
@@ -134,7 +156,7 @@ static err_t send_some(tw_lwip *session, const uint8_t *data, size_t length, siz
     size_t part = length < room ? length : room;
     err_t error = ERR_MEM;
     *sent = 0;
-    if (part == 0) {
+    if (part == 0 || tcp_sndqueuelen(session->pcb) >= TCP_SND_QUEUELEN) {
         session->own.window_waits++;
         return ERR_MEM;
     }
@@ -183,25 +205,18 @@ void tw_lwip_tcp_discard(tw_lwip *session) {
     }
 }
 
-static struct tcp_pcb *let_go(tw_lwip *session) {
-    struct tcp_pcb *pcb = session->pcb;
-    if (pcb != NULL) {
-        tcp_arg(pcb, NULL);
-        tcp_recv(pcb, NULL); /* lwIP throws away what still comes */
-        tcp_sent(pcb, NULL);
-        tcp_poll(pcb, NULL, 0);
-        tcp_err(pcb, NULL);
-        session->pcb = NULL;
-    }
-    return pcb;
-}
-
 void tw_lwip_tcp_close(tw_lwip *session) {
     struct tcp_pcb *pcb;
     tw_lwip_tcp_discard(session); /* before: a connection that is closed with unread bytes is reset */
     pcb = let_go(session);
     if (pcb != NULL && tcp_close(pcb) != ERR_OK) {
         tcp_abort(pcb);
+    }
+}
+
+void tw_lwip_tcp_shut(tw_lwip *session) {
+    if (!session->is_shut && tcp_shutdown(session->pcb, 0, 1) == ERR_OK) {
+        session->is_shut = 1;
     }
 }
 
