@@ -1,7 +1,7 @@
 # make setup   install what is missing, build        make demo   Chromium on a device, once, for real
 # make test    setup, lint and every test            make lint   formatters, type checker, C warnings, clang-tidy
 # make soak    the QEMU device for long: 20,000 updates, 500 reconnects
-# make sizes   the C client on a Cortex-M4: code, constants, memory     make firmware   the QEMU device's, again
+# make sizes   the C client on four processors: code, constants, memory, stack     make firmware   the QEMU device's, again
 # Every target may be run again; ARGS goes to pytest: make test-server ARGS='-k shadow -x'
 
 SHELL = /bin/bash

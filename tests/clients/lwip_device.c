@@ -44,6 +44,7 @@ static device devices[SESSIONS];
 static int has_no_randomness;
 static timer_t dma, finger;
 static volatile sig_atomic_t storm_left, storm_at;
+static int hurries; /* how often a session wanted to be called again at once */
 
 static unsigned long number(const char *text) {
     return strtoul(text, NULL, 0);
@@ -424,6 +425,9 @@ static int run_life(const command *given) {
         tw_lwip_stop(session);
         return 0;
     }
+    if (is(given, "hurries")) {
+        return hurries;
+    }
     if (is(given, "resting")) {
         return !tw_lwip_is_resting(session);
     }
@@ -525,6 +529,7 @@ int main(void) {
         for (device *one = devices; one != devices + SESSIONS; one++) {
             if (one->is_made) {
                 const uint32_t left_ms = tw_lwip_poll(&one->session, sys_now());
+                hurries += left_ms == 0;
                 wait_ms = left_ms < wait_ms ? left_ms : wait_ms;
             }
         }

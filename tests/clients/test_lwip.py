@@ -578,6 +578,19 @@ def test_a_server_that_does_not_read(any_device: Device, serve: Callable[..., in
     assert inputs == list(range(1, len(inputs) + 1))
 
 
+def test_last_words_that_nobody_reads_are_waited_for_in_peace(device: Device, serve: Callable[..., int]) -> None:
+    opened(device, serve(listens([])))
+    fill_up(device)
+    device.good("stop", 0)
+    device.good("skip", 0, FAREWELL_MS // 2)
+    before = device("hurries", 0)
+    time.sleep(0.2)
+    assert device("hurries", 0) - before < 3
+    device.good("skip", 0, FAREWELL_MS)
+    device.until_rest()
+    device.good("stall", 0, 0)
+
+
 def test_a_storm_of_interrupts(any_device: Device, serve: Callable[..., int]) -> None:
     """Signals at any instant: each touch arrives whole and in its order."""
     device, heard = any_device, list[Event]()
@@ -592,6 +605,15 @@ def test_a_storm_of_interrupts(any_device: Device, serve: Callable[..., int]) ->
     assert all(place.y == 4095 - place.x for place in at)
     assert [place.x for place in at] == sorted({place.x for place in at})
     assert len(at) + device.statistics()["joined"] == 1999
+
+
+def test_a_storm_between_any_two_instructions(tmp_path: Path, lwip_source: Path) -> None:
+    """A lift that the ring had no room for arrives nevertheless, and after all that came before it."""
+    folders = [f"-I{PORT}", f"-I{HERE / 'lwip'}", "-isystem", f"{lwip_source / 'include'}"]
+    program, ours = tmp_path / "interrupts", [HERE / "lwip_interrupts.c", PORT / "tw_lwip_input.c", *SOURCES]
+    flags = ("-std=c11", *WARNINGS, "-O2", "-g", "-mno-red-zone")
+    run(compiler("gcc"), *flags, *INCLUDES, *folders, *ours, "-o", program)
+    run(program)
 
 
 def places(heard: list[Event]) -> list[Point]:

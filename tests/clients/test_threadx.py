@@ -566,6 +566,13 @@ def test_stopping_and_starting(sane_device: Device, serve: Callable[..., int]) -
     assert [hello.resume for hello in hellos] == [None] * 3
 
 
+def test_stopping_before_the_thread_has_seen_the_start(sane_device: Device) -> None:
+    sane_device.good("create", 0, 1)
+    sane_device.good("flick", 0, 200)
+    sane_device.good("start", 0)
+    sane_device.good("delete", 0, 500)
+
+
 def test_stop_while_connecting(device: Device) -> None:
     """Nobody answers: the queue of those who wait to be accepted is full."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
@@ -739,6 +746,15 @@ def test_what_cannot_be(device: Device, words: list[str], status: int) -> None:
     assert device("start", 0) == PTR_ERROR
     device.good("create", 0, 1)
     assert device("create", 0, 1) == PTR_ERROR
+
+
+@pytest.mark.parametrize("motions", [3, 4])
+def test_too_few_motions_do_not_compile(tmp_path: Path, motions: int) -> None:
+    """With 3, one of each kind could wait, none of which may give way."""
+    flags = ["-std=c99", f"-DTW_THREADX_MOTIONS={motions}", *INCLUDES, f"-I{PORT}", f"-I{STANDIN}"]
+    words = [compiler("gcc"), *flags, "-c", str(PORT / "tw_threadx_input.c"), "-o", str(tmp_path / "made.o")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == ("at least 4" in done.stderr) == (motions < 4), done.stderr
 
 
 def test_a_byte_pool_that_is_too_small(device: Device) -> None:

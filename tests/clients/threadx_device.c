@@ -386,6 +386,19 @@ static UINT count_resources(void) {
     return status;
 }
 
+/* Started and stopped again before its thread has looked, so many times. */
+static UINT flick(const command *given) {
+    TW_THREADX *session = &given->one->session;
+    UINT status = TX_SUCCESS;
+    for (UINT i = value(given, 2); i != 0 && status == TX_SUCCESS; i--) {
+        status = tw_threadx_start(session);
+        if (status == TX_SUCCESS) {
+            status = tw_threadx_stop(session, 500);
+        }
+    }
+    return status;
+}
+
 /* Of the test, not of the session. */
 static UINT run_other(const command *given) {
     if (is(given, "dump")) {
@@ -441,6 +454,9 @@ static UINT run_life(const command *given) {
     }
     if (is(given, "stop")) {
         return tw_threadx_stop(session, value(given, 2));
+    }
+    if (is(given, "flick")) {
+        return flick(given);
     }
     if (is(given, "delete")) {
         return tw_threadx_delete(session, value(given, 2));

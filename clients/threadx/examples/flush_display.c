@@ -16,7 +16,7 @@ static const uint8_t *left_pixels;
 static uint16_t parts[2][FLUSH_PART];
 static flush_area areas[2];
 /* These are the interrupt's too. */
-static unsigned filling;             /* which of the two; the interrupt changes it only where it is filled */
+static volatile unsigned filling;    /* which of the two; the interrupt changes it only where it is filled */
 static volatile uint8_t is_filled;   /* it is ready to go */
 static volatile uint8_t is_flushing; /* the driver has the other */
 static volatile uint8_t is_last_awaited; /* flush_display_present() waits until it has none */

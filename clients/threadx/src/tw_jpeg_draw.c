@@ -169,7 +169,7 @@ static void draw(const tw_client *client, uint32_t row, uint32_t rows, uint8_t *
     const tw_jpeg_samples *samples = &client->decoder->samples;
     const unsigned columns = tw_jpeg_columns(client->decoder), pairs = client->decoder->sampling == 2;
     const unsigned kind = kind_of(client);
-    const size_t size = LANES * (size_t)client->stored;
+    const size_t size = LANES * (size_t)tw_stored(client);
     const uint16_t *luma = samples->luma + row * columns, *added = samples->added + 8 * row;
     const size_t apart = columns == 8 ? 64 : 16; /* from blue to red, and to green */
     uint16_t wide[3 * 16];
@@ -205,7 +205,7 @@ static void draw_lines(
     tw_jpeg_decoder *d = client->decoder;
     uint8_t *const pixels = (uint8_t *)d->pixels;
     const uint32_t doubled = client->doubled;
-    const size_t stored = client->stored, shift = stored >> 1; /* of 1, 2 or 4 */
+    const size_t stored = tw_stored(client), shift = stored >> 1; /* of 1, 2 or 4 */
     if (columns == tw_jpeg_columns(d) && !doubled) {
         draw(client, d->line, lines, out, stride);
         return;
@@ -260,8 +260,8 @@ tw_status tw_jpeg_draw(tw_client *client) {
     uint32_t width = tile->rect.width - d->x, height = tile->rect.height - tile->row, count = height;
     uint8_t *out = client->surface;
     size_t stride = client->stride;
-    if (client->strips) {
-        const size_t room = client->surface_size / client->stored;
+    if (tw_in_strips(client)) {
+        const size_t room = client->surface_size / tw_stored(client);
         if (d->x != 0 || room / width < least(height, lines)) {
             height = least(height, lines);
             count = (uint32_t)(room / height / columns);
@@ -270,7 +270,7 @@ tw_status tw_jpeg_draw(tw_client *client) {
             height = (uint32_t)(room / width) / lines * lines;
         }
         count = least(height - d->line, room / width);
-        stride = (size_t)width * client->stored;
+        stride = (size_t)width * tw_stored(client);
     } else {
         out = tw_pixel_at(client, left, top);
     }
@@ -282,7 +282,7 @@ tw_status tw_jpeg_draw(tw_client *client) {
                 return TW_CODE_BAD_PAYLOAD;
             }
             draw_lines(client, least(count - y, lines), least(width - x, columns),
-                out + y * stride + (size_t)x * client->stored, stride);
+                out + y * stride + (size_t)x * tw_stored(client), stride);
         }
     }
     tile->at = d->source.at;

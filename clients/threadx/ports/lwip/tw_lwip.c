@@ -312,7 +312,11 @@ static uint32_t until_next(const tw_lwip *session) {
         (void)tw_client_output(session->client, &waiting);
         return session->is_full || waiting != 0 ? TW_LWIP_RETRY_MS : TICK_MS;
     }
-    case PARTING: return left_of(session, session->is_shut ? TW_LWIP_FAREWELL_MS : TW_LWIP_FAREWELL_MS / 4);
+    case PARTING:
+        if (!session->is_shut && passed_ms(session) >= TW_LWIP_FAREWELL_MS / 4) {
+            return TW_LWIP_RETRY_MS; /* not said yet */
+        }
+        return left_of(session, session->is_shut ? TW_LWIP_FAREWELL_MS : TW_LWIP_FAREWELL_MS / 4);
     case DOZING: return left_of(session, session->wait_ms);
     default: return TICK_MS;
     }

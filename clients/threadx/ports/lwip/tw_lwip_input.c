@@ -19,6 +19,7 @@ unsigned tw_lwip_touch_from_isr(tw_lwip *session, const tw_finger *fingers, size
         return 0;
     }
     if (session->touch_overflow || next == session->touch_tail) {
+        TW_LWIP_BARRIER();
         session->touch_overflow = 1;
         session->touches_lost = session->touches_lost + 1;
         return 0;
@@ -70,6 +71,9 @@ static tw_status send_touches(tw_lwip *session, const volatile tw_lwip_touches *
 
 /* 1: the client is full. Motion that cannot be sent gives way to newer motion. */
 static unsigned send_ring(tw_lwip *session) {
+    /* Read first: from then on the interrupt writes nothing, so all that it wrote goes before the lift. */
+    const unsigned has_lost = session->touch_overflow;
+    TW_LWIP_BARRIER();
     while (session->touch_tail != session->touch_head) {
         const uint8_t tail = session->touch_tail, next = next_place(tail);
         TW_LWIP_BARRIER();
@@ -83,8 +87,7 @@ static unsigned send_ring(tw_lwip *session) {
         TW_LWIP_BARRIER();
         session->touch_tail = next;
     }
-    if (session->touch_overflow) {
-        /* Some may have been lifted since; the interrupt writes nothing before this is said. */
+    if (has_lost) { /* some may have been lifted since */
         if (count_input(session, tw_client_touch(session->client, NULL, 0, NULL)) == TW_CODE_FULL) {
             return 1;
         }

@@ -315,6 +315,9 @@ static VOID run(ULONG unused) {
             return;
         }
         if (wish == TW_THREADX_REST) {
+            TX_DISABLE
+            session->is_resting |= session->wanted == TW_THREADX_REST; /* or it was stopped before it began */
+            TX_RESTORE
             tw_threadx_wait(session, TX_WAIT_FOREVER);
             continue;
         }
