@@ -38,8 +38,18 @@ COMMAND = [sys.executable, "-m", "tilewire.simulator.cli", "fleet"]
 
 
 @pytest.fixture
-def xterm(tmp_path: Path) -> Iterator[tuple[Served, str, dict[str, str]]]:
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go that nobody cleans up after: a server that was killed leaves some."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def xterm(tmp_path: Path, temporary: Path) -> Iterator[tuple[Served, str, dict[str, str]]]:
     """A server, its display, and the environment with which that can be read."""
+    assert temporary.is_dir()
     where = tmp_path / "display"
     program = ["sh", "-c", f'echo "$DISPLAY $XAUTHORITY" > {where}; {XTERM}']
     size = f"{SIZE[0]}x{SIZE[1]}"
@@ -145,9 +155,10 @@ def test_a_wrong_picture_is_found(xterm: tuple[Served, str, dict[str, str]], tmp
     assert {one["picture"] for one in json.loads(done.stdout.splitlines()[-1])["devices"]} == {"wrong"}
 
 
-def test_ctrl_c_prints_the_table_and_leaves_nothing(xterm: tuple[Served, str, dict[str, str]]) -> None:
+def test_ctrl_c_prints_the_table_and_leaves_nothing(xterm: tuple[Served, str, dict[str, str]], temporary: Path) -> None:
     server, _, _ = xterm
-    folders = set(Path(os.environ.get("TMPDIR", "/tmp")).glob("tilewire*"))
+    # The server's are there by now.
+    before = set(temporary.iterdir())
     with start("4", server.address, "--qemu", "1", "--for", "600") as process:
         until_using(process)
         children = descendants(process.pid)
@@ -158,7 +169,7 @@ def test_ctrl_c_prints_the_table_and_leaves_nothing(xterm: tuple[Served, str, di
     assert process.returncode == 130
     assert [line.split()[0] for line in out.splitlines() if line[0] != "-"] == ["device", "1", "2", "3", "4", "all"]
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
-    assert set(Path(os.environ.get("TMPDIR", "/tmp")).glob("tilewire*")) <= folders
+    assert set(temporary.iterdir()) == before
 
 
 def test_killed_it_leaves_nothing_either(xterm: tuple[Served, str, dict[str, str]]) -> None:
