@@ -191,7 +191,14 @@ build() {
     echo "$key" >.venv/tilewire-build
 }
 
+# Only tests need it, and they say so where it is missing.
+lwip() {
+    if [[ " $* " != *" test "* ]] || [ -e build/lwip/version.txt ]; then return 0; fi
+    LOG_LINES=1 step lwip "fetching lwIP's source" .venv/bin/python -m tools.lwip ||
+        say lwip "its tests will fail; the rest goes on"
+}
+
 [ $# -ne 0 ] || set -- build run demo test
 # Whatever fails has said its sentence.
-packages "$@" && demo_page "$@" && venv && python_packages && build || exit 1
+packages "$@" && demo_page "$@" && venv && python_packages && build && lwip "$@" || exit 1
 say setup "up to date"
