@@ -1,16 +1,17 @@
-# make setup   install what is missing, build        make demo   Chromium on a device, once, for real
+# make setup   install what is missing, build        make demo   Chromium on the QEMU device, once, for real
 # make test    setup, lint and every test            make lint   formatters, type checker, C warnings, clang-tidy
+# make sizes   the C client on four processors       make firmware   the QEMU device's, again
+# make fuzz    the C client on damaged input         make prove      cbmc on its parsers and decoders
 # make soak    the QEMU device for long: 20,000 updates, 500 reconnects
-# make sizes   the C client on four processors: code, constants, memory, stack     make firmware   the QEMU device's, again
 # Every target may be run again; ARGS goes to pytest: make test-server ARGS='-k shadow -x'
 
 SHELL = /bin/bash
 PYTEST = .venv/bin/python -m pytest
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-firmware test-house lint format lock bench sizes firmware soak clean
+.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-firmware test-house lint format lock bench sizes firmware soak fuzz prove clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 5
+	@sed -n 's/^# //p' Makefile | head -n 6
 
 setup:
 	@tools/setup.sh
@@ -49,6 +50,11 @@ firmware: setup
 
 soak: setup
 	@.venv/bin/python -m tools.soak $(ARGS)
+fuzz: setup
+	@.venv/bin/python -m tools.fuzz $(ARGS)
+
+prove: setup
+	@.venv/bin/python -m tools.prove $(ARGS)
 
 clean:
 	rm -rf .venv build demo bench/out dist .hypothesis

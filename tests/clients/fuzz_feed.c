@@ -4,9 +4,11 @@
  *   fuzz_feed < FILE                                            one input from stdin
  *   fuzz_feed ROUNDS FILE...                                    each file, and ROUNDS seeded mutations of it
  *
- * An input is one byte of set-up, one of splitting, and the bytes of the server. What is asserted beyond the
- * sanitizers' own checks: a call takes no more than it is given; memory beside the panel's rows is left alone; however
- * the bytes are split, the same errors, events and pixels come of them; and what the client answers stays whole. */
+ * An input is one byte of set-up, one of splitting, and the bytes of the server. From 128 on splitting means that the
+ * line breaks half-way: the client is made again in the same memory, with what can be resumed, and the other half comes
+ * on the new connection. What is asserted beyond the sanitizers' own checks: a call takes no more than it is given;
+ * memory beside the panel's rows is left alone; however the bytes are split, the same errors, events and pixels come of
+ * them; and what the client answers stays whole. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,18 +28,22 @@ enum { WIDTH = 37, HEIGHT = 21, PADDING = 8, SENTINEL = 0xA5, SLOTS = 5, SLOT_BY
 
 typedef struct device {
     tw_client *client;
+    tw_client_config config;
+    tw_resume resume;
     uint8_t *block, *pixels, *receive, *cache, *cursor, *jpeg_stream, *jpeg_picture;
     uint8_t picture[(WIDTH * 4 + PADDING) * HEIGHT]; /* in strip mode: what the panel shows */
-    size_t stride, pixels_size;
+    size_t block_size, stride, pixels_size;
     unsigned width, height, stored, hold;
     int strips, resized;
     uint32_t events; /* a hash of all that was reported */
 } device;
 
-/* The server's side of a handshake without proof; the last eight bytes are the capabilities. */
+/* The server's side of a handshake without proof, up to the capabilities; WELCOME's length is in its second byte. A token
+ * and how the resumption went follow. */
 static const uint8_t handshake[] = {0x97, 'T', 'W', '\n', 1, 1, 24, 0, 0x81, 1, 1, 0x82, 1, 1, 3, 16, 0, 1, 2,
     3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0x10, 33, 1, 1, 's', 2, 4, 0, 4, 88, 2, 3, 1, 2, 4, 4, 1, 0,
     0, 0, 5, 3, 30, 75, 1, 6, 8, 0, 0, 0, 0, 0, 0, 0, 0};
+enum { WELCOME_AT = 32, CAPABILITIES_AT = sizeof handshake - 8, TOKEN_FIELD = 20, RESUMED_FIELD = 3 };
 
 static void note(device *seen, uint32_t what) {
     seen->events = (seen->events ^ what) * 16777619U;
@@ -215,7 +221,7 @@ static void *exactly(size_t size) {
 static void start(device *seen, unsigned set_up) {
     static const unsigned stored[] = {2, 4, 1, 1};
     tw_client_config config;
-    const uint8_t key[TW_KEY_SIZE] = {0};
+    static const uint8_t key[TW_KEY_SIZE] = {0};
     memset(seen, 0, sizeof *seen);
     memset(&config, 0, sizeof config);
     config.device_id = "fuzz";
@@ -256,8 +262,10 @@ static void start(device *seen, unsigned set_up) {
     config.cursor_max_side = CURSOR;
     config.cursor_memory_size = TW_CURSOR_SIZE(CURSOR, seen->strips ? 0 : seen->stored);
     config.cursor_memory = seen->cursor = (uint8_t *)exactly(config.cursor_memory_size);
-    seen->block = (uint8_t *)exactly(tw_client_size(&config));
-    CHECK(tw_client_init(&seen->client, &config, seen->block, tw_client_size(&config)) == TW_OK);
+    seen->config = config;
+    seen->block_size = tw_client_size(&config);
+    seen->block = (uint8_t *)exactly(seen->block_size);
+    CHECK(tw_client_init(&seen->client, &config, seen->block, seen->block_size) == TW_OK);
 }
 
 static void stop(device *seen) {
@@ -310,22 +318,61 @@ static tw_status feed(device *seen, const uint8_t *data, size_t length) {
     return status;
 }
 
-static tw_status run(device *seen, unsigned set_up, unsigned split, const uint8_t *data, size_t size) {
-    uint8_t greeting[sizeof handshake];
-    tw_status status = TW_OK;
-    uint32_t input;
-    tw_resume resume;
-    start(seen, set_up);
-    if (set_up & 32) {
-        memcpy(greeting, handshake, sizeof greeting);
-        /* All that was offered is in force; a device with a key refuses this greeting. */
-        greeting[sizeof greeting - 8] = seen->strips ? 0xFA : 0xFB;
-        status = feed(seen, greeting, sizeof greeting);
-        CHECK(status == (set_up & 64 ? TW_CODE_AUTH_REQUIRED : TW_OK));
-        if (status == TW_OK) {
-            CHECK(tw_client_pointer(seen->client, 1, 1, 0, &input) == TW_OK && input == 1);
-        }
+/* The same device on its next connection: its panel is as RESIZE left it. */
+static void come_back(device *seen) {
+    tw_client_config *config = &seen->config;
+    tw_client_resume(seen->client, &seen->resume);
+    CHECK(!tw_client_pending(seen->client) && tw_client_phase(seen->client) == TW_CLOSED);
+    config->resume = &seen->resume;
+    config->width = seen->width;
+    config->height = seen->height;
+    if (seen->strips) {
+        config->strip = seen->pixels;
+        config->strip_size = seen->pixels_size;
+    } else {
+        config->framebuffer = seen->pixels;
+        config->framebuffer_size = seen->pixels_size;
+        config->stride = seen->stride;
     }
+    if (tw_client_size(config)
+        > seen->block_size) { /* the panel is wider now, and the model's rows with it */
+        free(seen->block);
+        seen->block_size = tw_client_size(config);
+        seen->block = (uint8_t *)exactly(seen->block_size);
+    }
+    CHECK(tw_client_init(&seen->client, config, seen->block, seen->block_size) == TW_OK);
+}
+
+/* The server greets. A device that comes back with a token is taken to go on where it was. */
+static tw_status greet(device *seen, unsigned set_up) {
+    uint8_t greeting[sizeof handshake + TOKEN_FIELD + RESUMED_FIELD], *at = greeting + sizeof handshake;
+    const int resumes = seen->config.resume != NULL && seen->resume.valid;
+    tw_status status;
+    memcpy(greeting, handshake, sizeof handshake);
+    /* All that was offered is in force; a device with a key refuses this greeting. */
+    greeting[CAPABILITIES_AT] = seen->strips ? 0xFA : 0xFB;
+    memset(at, SENTINEL, TOKEN_FIELD);
+    at[0] = TW_WELCOME_RESUME;
+    at[1] = TW_TOKEN_SIZE + 2;
+    at += TOKEN_FIELD;
+    if (resumes) {
+        *at++ = TW_WELCOME_RESUMED;
+        *at++ = 1;
+        *at++ = TW_RESUMED_RESUMED;
+    }
+    greeting[WELCOME_AT + 1] = (uint8_t)(at - greeting - WELCOME_AT - 2);
+    status = feed(seen, greeting, (size_t)(at - greeting));
+    CHECK(status == (set_up & 64 ? TW_CODE_AUTH_REQUIRED : TW_OK));
+    if (status == TW_OK) {
+        uint32_t input;
+        CHECK(tw_client_pointer(seen->client, 1, 1, 0, &input) == TW_OK && input == 1);
+    }
+    return status;
+}
+
+/* One connection: the handshake where the set-up has it, then the server's bytes until it is over. */
+static tw_status talk(device *seen, unsigned set_up, unsigned split, const uint8_t *data, size_t size) {
+    tw_status status = set_up & 32 ? greet(seen, set_up) : TW_OK;
     /* After a GOODBYE nothing may come: what does is fed as well. */
     for (size_t at = 0; at < size && (status == TW_OK || status == TW_CODE_CLOSED);) {
         size_t length = split == 0 ? size : 1 + (split * (at + 1) * 2654435761U >> 16) % split;
@@ -335,8 +382,25 @@ static tw_status run(device *seen, unsigned set_up, unsigned split, const uint8_
         status = feed(seen, data + at, length);
         at += length;
     }
-    status = tw_client_end(seen->client);
-    tw_client_resume(seen->client, &resume);
+    return tw_client_end(seen->client);
+}
+
+static tw_status run(
+    device *seen, unsigned set_up, unsigned split, int breaks, const uint8_t *data, size_t size) {
+    const size_t first = breaks ? size / 2 : size;
+    tw_status status;
+    start(seen, set_up);
+    status = talk(seen, set_up, split, data, first);
+    while (tw_client_pending(seen->client)) { /* the cursor is taken off */
+        tw_client_draw_done(seen->client);
+        CHECK(feed(seen, data, 0) == (status == TW_OK ? TW_CODE_CLOSED : status));
+    }
+    if (breaks) {
+        note(seen, (uint32_t)status);
+        come_back(seen);
+        status = talk(seen, set_up, split, data + first, size - first);
+    }
+    tw_client_resume(seen->client, &seen->resume);
     check_cursor(seen);
     return status;
 }
@@ -358,8 +422,8 @@ static void one_input(const uint8_t *data, size_t size) {
     }
     set_up = data[0];
     split = data[1];
-    status = run(&whole, set_up & 0x7F, 0, data + 2, size - 2);
-    CHECK(status == run(&cut, set_up, 1 + split, data + 2, size - 2));
+    status = run(&whole, set_up & 0x7F, 0, split >= 128, data + 2, size - 2);
+    CHECK(status == run(&cut, set_up, 1 + split % 128, split >= 128, data + 2, size - 2));
     CHECK(whole.events == cut.events);
     check_padding(&whole);
     check_padding(&cut);

@@ -1,0 +1,32 @@
+/* The tagged fields of REPLY and WELCOME: a list of any bytes comes to an end, and every value lies inside it.
+ *
+ * bound: lists of up to 10 bytes, so of up to 5 fields
+ * sources: tw_reader.c
+ * unwind: 12 */
+#include "proof.h"
+#include "tw_reader.h"
+
+enum { SIZE = 10 };
+
+int main(void) {
+    uint8_t memory[SIZE];
+    const size_t length = nondet_size();
+    const uint8_t *body = last_bytes(memory, SIZE, length);
+    tw_fields fields = {0};
+    unsigned count = 0;
+    fields.list = tw_reader_of(body, length);
+    while (tw_next_field(&fields)) {
+        count++;
+        PROVE(fields.value.at >= body && fields.value.at <= fields.value.end);
+        PROVE(fields.value.end <= body + length);
+        if (nondet_bool()) {
+            (void)tw_read_varint(&fields.value, 0, 0xFFFFFFFF);
+            tw_read_end(&fields.value);
+        } else {
+            tw_skip_field(&fields);
+        }
+    }
+    PROVE(2 * count <= length);
+    reached();
+    return 0;
+}
