@@ -50,6 +50,7 @@ firmware: setup
 
 soak: setup
 	@.venv/bin/python -m tools.soak $(ARGS)
+
 fuzz: setup
 	@.venv/bin/python -m tools.fuzz $(ARGS)
 
