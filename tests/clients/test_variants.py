@@ -20,7 +20,18 @@ import pytest
 from tilewire.protocol import messages as m
 from tilewire.protocol.wire import MESSAGES, Sender
 
-from tests.clients.recorded import ALL, EVERYTHING, INPUTS, PLAIN, REPLAY, Recorded, names_in, paths, without_reports, without_statistics
+from tests.clients.recorded import (
+    ALL,
+    EVERYTHING,
+    INPUTS,
+    PLAIN,
+    REPLAY,
+    Recorded,
+    names_in,
+    paths,
+    without_reports,
+    without_statistics,
+)
 from tests.clients.support import KEY, Oracle, Server
 from tests.clients.test_build import INCLUDES, SOURCES, WARNINGS, compiler, run
 

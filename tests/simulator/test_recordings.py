@@ -25,6 +25,7 @@ from tilewire.simulator.client import Client
 from tilewire.simulator.device import Setup, open_device
 from tilewire.simulator.recording import RecordError, Recording, RecordingFile
 from tilewire.simulator.replay import Replay, config_of
+from tilewire.simulator.screen import Screen
 
 from tests import vectors as v
 from tests.clients.test_vectors import replay as replay_in_c
@@ -395,7 +396,9 @@ async def test_chromium(tmp_path: Path) -> None:
     words = ["run", "--listen", "127.0.0.1:0", "--size", "1024x600", "--record", str(both[0]), "--"]
     with tool.served([*words, *demo.chromium(page, str(tmp_path / "profile"))], tmp_path / "log") as server:
         async with open_device(server.address, Setup(recording=Recording(both[1]))) as device:
-            assert await device.wait_for(lambda: demo.colours(device) >= demo.CONTENT_COLOURS, WITHIN_S)
+            assert await device.wait_for(
+                lambda: demo.colours(Screen(1024, 600, device.rgb())) >= demo.CONTENT_COLOURS, WITHIN_S
+            )
             assert await device.settled(1.0, WITHIN_S)
             for _ in range(2):
                 seen = device.presented
