@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 
 import trio
 
+from tilewire.protocol import DEFAULT_PANEL, PANELS
 from tilewire.protocol.constants import MAX_PIXELS, MAX_SIDE, PORT
 from tilewire.server.display import DisplayError
 from tilewire.server.door import is_loopback, parse_address
 from tilewire.server.errors import ServerError
 from tilewire.server.handshake import Credentials
 from tilewire.server.keys import read_keys
+from tilewire.server.record import RecordOptions
 from tilewire.server.run import Ending, Options, attach, run
 from tilewire.server.tls import Security, server_context
 from tilewire.server.transport import WebRules
@@ -26,6 +28,9 @@ from tilewire.server.x11.process import adopt_orphans
 
 MIN_SIDE = 16
 """The narrowest rectangle that a device may be limited to; a smaller screen is a typing error."""
+
+RECORD_MIB: Final = 1024
+"""Hours of work, and what a disk that nobody looks at can spare."""
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 """Browsers leave these out of an origin."""
@@ -48,6 +53,12 @@ def parse_fps(text: str) -> int:
     """1 to 60."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 60):
         raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 60")
+    return int(text)
+
+
+def _mebibytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1 << 24):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of MiB from 1 on")
     return int(text)
 
 
@@ -109,6 +120,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a name of this server in WebSocket requests",
     )
+    shared.add_argument("--record", type=Path, metavar="FILE", help="keep what the session shows in a new file")
+    shared.add_argument(
+        "--record-panel",
+        choices=sorted(PANELS),
+        metavar="NAME",
+        help=f"the device that it is kept for: {', '.join(sorted(PANELS))} ({DEFAULT_PANEL})",
+    )
+    shared.add_argument(
+        "--record-max", type=_mebibytes, metavar="MIB", help=f"end the recording at so many ({RECORD_MIB})"
+    )
     shared.add_argument("-v", "--verbose", action="store_true", help="log more")
 
     run_command = commands.add_parser(
@@ -137,6 +158,18 @@ def _security(arguments: argparse.Namespace) -> Security:
     return Security(server_context(certificate, key), required=arguments.tls_only)
 
 
+def _record(arguments: argparse.Namespace) -> RecordOptions | None:
+    if arguments.record is None:
+        if arguments.record_panel or arguments.record_max:
+            raise ServerError("--record-panel and --record-max go with --record FILE")
+        return None
+    return RecordOptions(
+        path=arguments.record,
+        panel=PANELS[arguments.record_panel or DEFAULT_PANEL],
+        max_bytes=(arguments.record_max or RECORD_MIB) << 20,
+    )
+
+
 def _options(arguments: argparse.Namespace) -> Options:
     host, port = arguments.listen
     keys = read_keys(arguments.keys) if arguments.keys else {}
@@ -149,6 +182,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         fps=arguments.fps,
         credentials=Credentials(keys, open_door=arguments.insecure or not keys),
         rules=WebRules(frozenset(arguments.allow_origin), frozenset(arguments.allow_host)),
+        record=_record(arguments),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from tilewire.server.display import Display, DisplayLost, open_display
 from tilewire.server.door import door_addresses, keep_door, open_door
 from tilewire.server.handshake import Credentials
 from tilewire.server.program import find_command, start_program
+from tilewire.server.record import RecordOptions, open_recording
 from tilewire.server.session import Session
 from tilewire.server.tls import Security
 from tilewire.server.transport import WebRules
@@ -43,6 +44,7 @@ class Options:
     credentials: Credentials
     rules: WebRules
     security: Security = field(default_factory=Security)
+    record: RecordOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +100,29 @@ async def _serve(
 ) -> Ending:
     session = Session("main", display, options.fps)
     endings = _Endings()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_watch, session, endings)
-        nursery.start_soon(_heed_signals, signals, endings)
-        if xvfb is not None:
-            nursery.start_soon(_wait_xvfb, xvfb, endings)
-        if program is not None:
-            nursery.start_soon(_wait_program, name, program, endings)
-        async with trio.open_nursery() as guests:
-            accepting = trio.CancelScope()
-            nursery.start_soon(_accept, accepting, listeners, options, session, guests)
-            width, height = session.size
-            if options.security.context is not None:
-                log.info("devices %s TLS", "must speak" if options.security.required else "may speak")
-            where = ", ".join(door_addresses(listeners))
-            log.info("%s on display %s, %dx%d; devices connect to %s", name, display.name, width, height, where)
-            ending = await endings.decide()
-            accepting.cancel()
-            session.end(ending.code, ending.text)
-            guests.cancel_scope.deadline = trio.current_time() + GOODBYES_S
-        nursery.cancel_scope.cancel()
+    with open_recording(options.record, name) if options.record is not None else nullcontext() as recording:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch, session, endings)
+            nursery.start_soon(_heed_signals, signals, endings)
+            if xvfb is not None:
+                nursery.start_soon(_wait_xvfb, xvfb, endings)
+            if program is not None:
+                nursery.start_soon(_wait_program, name, program, endings)
+            async with trio.open_nursery() as guests:
+                accepting = trio.CancelScope()
+                nursery.start_soon(_accept, accepting, listeners, options, session, guests)
+                if recording is not None:
+                    guests.start_soon(recording.run, session)
+                width, height = session.size
+                if options.security.context is not None:
+                    log.info("devices %s TLS", "must speak" if options.security.required else "may speak")
+                where = ", ".join(door_addresses(listeners))
+                log.info("%s on display %s, %dx%d; devices connect to %s", name, display.name, width, height, where)
+                ending = await endings.decide()
+                accepting.cancel()
+                session.end(ending.code, ending.text)
+                guests.cancel_scope.deadline = trio.current_time() + GOODBYES_S
+            nursery.cancel_scope.cancel()
     return ending
 
 

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 MAX_VIEWERS: Final = 64
 """Of one session."""
+RECORDER: Final = 0xFFFF_FFFF
+"""The viewer number of what records a session: no device is counted so far."""
 
 
 class Session:
@@ -297,11 +299,35 @@ class Session:
                 with suppress(DisplayLost):
                     await self._display.release_all(viewer.number)
 
+    async def record(
+        self, connection: Connection, transport: Transport, hello: m.Hello, joined: Callable[[Viewer], None]
+    ) -> None:
+        """Serve what records this session (one): it only looks, takes no device's room, and cannot come back.
+
+        Raises RemoteProtocolError for the goodbye that is due. `joined` is told which viewer it is.
+        """
+        if self._ended is not None:
+            raise RemoteProtocolError(self._ended.code, str(self._ended))
+        viewer = Viewer(self, connection, transport, RECORDER, self._fps, None, Resumed.NOT_ASKED)
+        assert not viewer.may_steer
+        self._viewers[viewer.number] = viewer
+        joined(viewer)
+        try:
+            await viewer.run()
+        finally:
+            del self._viewers[viewer.number]
+
+    @property
+    def ended(self) -> bool:
+        """Whether `end` was called."""
+        return self._ended is not None
+
     def _check_room(self, connection: Connection, hello: m.Hello) -> None:
         """Raise RemoteProtocolError where there is none; before a token is used up. Who is replaced makes room."""
         staying = sum(
             not (viewer.leaves or viewer.is_same_device(connection) or viewer.is_meant(hello))
             for viewer in self._viewers.values()
+            if viewer.number != RECORDER
         )
         # Those that leave take a moment, and memory.
         if staying >= MAX_VIEWERS or len(self._viewers) >= 2 * MAX_VIEWERS:

@@ -160,6 +160,8 @@ class Viewer:
         self._wake = trio.Event()
         self._paused = False
         self._update = 0
+        self._settled = True
+        """Whether the shadow is what the device has, or will have by what was sent."""
         self._captures = session.captures
         """The session's count of captures when we last looked."""
         self._clipboard_in = Incoming()
@@ -269,6 +271,13 @@ class Viewer:
         self._say_newest(m.ControlState(role=self._role, holder=self._session.holder_number))
         if self._role is not Role.CONTROL:
             self._steering.control_lost()
+
+    def exact_picture(self) -> bytes | None:
+        """What the device shows once it has all that was sent, as stored pixels; None where that is not exact now."""
+        shadow, panel = self._encoder.shadow, self._encoder.panel
+        if not self._settled or shadow.count(panel).exact != panel.area:
+            return None
+        return bytes(shadow.pixels)
 
     async def surrender(self) -> None:
         """End this viewer since its device is back on another connection; afterwards `kept` may be used by that."""
@@ -605,9 +614,11 @@ class Viewer:
         async with self._encoding:
             if self._farewell is not None:
                 return
+            self._settled = False
             serial = await self._session.convert(encoder, view, damage, overlay)
             if serial is None:
                 # Meanwhile the session has another size, and all is damaged anew.
+                self._settled = True
                 await self._send(announced)
                 return
             self._built_view = view
@@ -629,11 +640,13 @@ class Viewer:
         async with self._encoding:
             if self._farewell is not None:
                 return
+            self._settled = False
             update = await trio.to_thread.run_sync(self._encoder.refine, started)
         await self._send_operations(update, 0, started)
 
     async def _send_operations(self, update: Update, serial: int, started: float, announced: bytes = b"") -> None:
         if self._farewell is not None or not (update.operations or self._owes_update):
+            self._settled = not update.operations
             await self._send(announced)
             return
         if not update.operations:
@@ -644,6 +657,7 @@ class Viewer:
         data = self._encode(update, self._steering.newest(serial), encoded_us)
         self._pacing.sent(self._update, len(data), trio.current_time())
         await self._send(announced + data)
+        self._settled = True
         self._taken_s = trio.current_time()
 
     def _encode(self, update: Update, newest_input: int, encode_us: int) -> bytes:

@@ -19,8 +19,10 @@ from Xlib import XK
 from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Point
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import KEY_SIZE, CursorMode, Rotation, ViewMode
+from tilewire.simulator import fleet_cli, replay, run_cli
 from tilewire.simulator.client import Statistics
 from tilewire.simulator.device import PARTS, Device, DeviceError, Setup, open_device
+from tilewire.simulator.recording import RecordError, Recording
 from tilewire.simulator.stream import TLS_SCHEMES, StreamError, Trust
 
 EXIT_FAILED: Final = 1
@@ -104,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"tilewire {metadata.version('tilewire')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     view = commands.add_parser("view", help="be a device: the C client inside this process")
-    view.set_defaults(actions=[])
+    view.set_defaults(actions=[], run=_view)
     view.add_argument(
         "address", metavar="ADDRESS", help="HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/ or wss://HOST:PORT/"
     )
@@ -136,7 +138,17 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument("--key", type=_keysyms, action=_Append, metavar="NAME", help="press a key, or keys: Control_L+l")
     view.add_argument("--paste", action=_Append, metavar="TEXT", help="put this into the session's clipboard")
     view.add_argument("--probe", type=_point, metavar="X,Y", help="time from each input to a change of this pixel")
+    view.add_argument("--record", type=Path, metavar="FILE", help="keep the wire of the session in a new file")
+    view.add_argument(
+        "--record-input",
+        action="store_true",
+        help="keep what is typed, pointed and pasted in it too, and the clipboard",
+    )
     view.add_argument("--json", action="store_true", help="print one object as the last line")
+    types = {"parts": _parts, "seconds": _seconds, "key": read_key}
+    run_cli.add_parser(commands, types)
+    fleet_cli.add_parser(commands, types)
+    replay.add_parser(commands)
     return top
 
 
@@ -245,6 +257,20 @@ async def _status(device: Device, started_s: float) -> None:
         print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
 
 
+def _recording(arguments: argparse.Namespace) -> Recording | None:
+    """Raises UsageError."""
+    if arguments.record is None:
+        if arguments.record_input:
+            raise UsageError("--record-input goes with --record FILE")
+        return None
+    try:
+        return Recording(
+            arguments.record, title=arguments.address, panel_name=arguments.panel, keep_input=arguments.record_input
+        )
+    except RecordError as error:
+        raise UsageError(str(error)) from error
+
+
 async def _view(arguments: argparse.Namespace) -> int:
     panel = PANELS[arguments.panel]
     for x, y in [a.value for a in arguments.actions if a.kind == "click"] + [arguments.probe or (0, 0)]:
@@ -264,6 +290,7 @@ async def _view(arguments: argparse.Namespace) -> int:
         cursor=CURSORS[arguments.cursor],
         view=view,
         reconnect=arguments.reconnect,
+        recording=_recording(arguments),
     )
     exit_code = 0
     async with open_device(arguments.address, setup, _trust(arguments)) as device, trio.open_nursery() as nursery:
@@ -285,6 +312,9 @@ async def _view(arguments: argparse.Namespace) -> int:
             except OSError as error:
                 _say(f"{arguments.png} cannot be written: {error.strerror}")
                 exit_code = EXIT_FAILED
+    if setup.recording is not None and setup.recording.ended is not None:
+        _say(setup.recording.ended)
+        exit_code = EXIT_FAILED
     if arguments.json:
         print(json.dumps(report(device)))
     return exit_code
@@ -311,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     exit_code = EXIT_FAILED
     try:
-        exit_code = trio.run(_view, arguments)
+        exit_code = trio.run(arguments.run, arguments)
     except* (StreamError, UsageError) as group:
         first: BaseException = group
         while isinstance(first, BaseExceptionGroup):

@@ -20,7 +20,7 @@ import trio
 
 from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Code, Panel, Point, Rect, Resumed
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import CursorMode
+from tilewire.protocol.constants import ControlAction, CursorMode, Role
 from tilewire.simulator.client import (
     Backoff,
     Client,
@@ -35,6 +35,7 @@ from tilewire.simulator.client import (
     status_text,
 )
 from tilewire.simulator.picture import save_png, to_rgb
+from tilewire.simulator.recording import Recording
 from tilewire.simulator.stream import ByteStream, StreamError, Trust, connect
 
 TICK_S: Final = 1.0
@@ -69,6 +70,8 @@ class Setup:
     """Asked for at first, and until `Device.look` asks for another."""
     reconnect: bool = False
     """Come back when the line breaks, with what the framebuffer still shows."""
+    recording: Recording | None = None
+    """Where the wire is kept; closed with the device."""
     hurry: float = 1.0
     """The share of the wait before the next connection that is waited, for tests."""
 
@@ -101,6 +104,10 @@ class Device:
         """Bytes, of all connections."""
         self.view: m.ViewState | None = None
         """In force."""
+        self.welcome: m.Welcome | None = None
+        """Of the newest connection."""
+        self.control_state: m.ControlState | None = None
+        """What that connection has said about it since."""
         self.clipboard: bytes | None = None
         """The session's, once it was sent whole."""
         self.ended: str | None = None
@@ -109,6 +116,7 @@ class Device:
         """The code of the server's goodbye."""
         self.refused: StreamError | None = None
         """Why there never was a connection."""
+        self._recording = setup.recording
         self._wanted = setup.view
         self._asked = False
         """Whether a connection has been asked for it: those that go on from that one know it."""
@@ -134,6 +142,11 @@ class Device:
     def is_down(self) -> bool:
         """Whether there is no connection on which anything could be said."""
         return self._lost is not None or self._client.phase is not Phase.OPEN
+
+    @property
+    def lost(self) -> str | None:
+        """Why there is no connection now; None: there is one, or it is being made."""
+        return self._lost
 
     # The stream.
 
@@ -174,6 +187,8 @@ class Device:
 
     async def _carry(self, stream: ByteStream) -> None:
         since = trio.current_time()
+        if self._recording is not None:
+            self._recording.connected()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._receive, stream)
             nursery.start_soon(self._tick)
@@ -190,10 +205,13 @@ class Device:
                 self._end(str(error))
                 break
             self.received += len(data)
+            if self._recording is not None:
+                self._recording.received(data)
             if data:
                 self._client.feed(data)
             else:
                 self._client.end()
+            self._check_recording()
             self._hear()
             if not data:
                 self._end("the server closed the connection")
@@ -205,6 +223,8 @@ class Device:
             over = self._lost is not None
             data = self._client.output()
             if data:
+                if self._recording is not None:
+                    self._recording.sent(data)
                 try:
                     await stream.send(data)
                     self._room.set()
@@ -221,7 +241,23 @@ class Device:
         while True:
             await trio.sleep(TICK_S)
             self._client.tick(int(time.monotonic() * 1000))
+            self._check_recording()
             self._hear()
+
+    def _check_recording(self, *, last: bool = False) -> None:
+        """Keep the framebuffer's checksum after a keyframe and at the end, so that a replay can be compared."""
+        recording = self._recording
+        if recording is None or self._client.error is not None:
+            return
+        if recording.wants_picture or (last and recording.may_check):
+            recording.picture(self.memory(), self.panel.pixel_format, big_endian=self.panel.big_endian)
+        if not last and not self.is_down and recording.ask_refresh():
+            try:
+                self._client.refresh()
+            except ClientError:
+                # So much waits to be sent; it is asked for again.
+                return
+            self._unsent.set()
 
     def _hear(self) -> None:
         now = time.monotonic()
@@ -238,6 +274,8 @@ class Device:
                     self._welcomed(event)
                 case m.ViewState():
                     self.view = event
+                case m.ControlState():
+                    self.control_state = event
                 case m.Clipboard():
                     self._take_clipboard(event)
                 case m.Goodbye():
@@ -256,6 +294,7 @@ class Device:
 
     def _welcomed(self, welcome: m.Welcome) -> None:
         self.connections += 1
+        self.welcome, self.control_state = welcome, None
         self.resumed.append(Resumed(welcome.resumed))
         if self._wanted is not None and not (self._asked and welcome.resumed == Resumed.RESUMED):
             self.look(self._wanted)
@@ -362,6 +401,30 @@ class Device:
             self._client.pause(paused)
             self._unsent.set()
 
+    def control(self, action: ControlAction, viewer: int = 0) -> None:
+        """Ask for control, release it, pass it on to another viewer. Dropped while the line is down."""
+        if not self.is_down:
+            self._client.control(action, viewer)
+            self._unsent.set()
+
+    def refresh(self) -> None:
+        """Ask for a whole repaint. Dropped while the line is down."""
+        if not self.is_down:
+            self._client.refresh()
+            self._unsent.set()
+
+    def cut(self) -> None:
+        """Break the line without a goodbye; a device that reconnects comes back."""
+        if not self.is_down:
+            self._client.end()
+            self._end("the line was cut")
+
+    @property
+    def role(self) -> Role:
+        """On this connection, or on the one before."""
+        said = self.control_state or self.welcome
+        return Role(said.role) if said is not None else Role.VIEW_ONLY
+
     async def paste(self, text: str) -> None:
         """Put a text into the session's clipboard. Raises DeviceError."""
         data = text.encode()
@@ -425,6 +488,7 @@ class Device:
 
     async def close(self) -> None:
         """Say goodbye, and wait a moment for it to be written."""
+        self._check_recording(last=True)
         if self.ended is None:
             self._client.close()
             self.ended = "closed by this device"
@@ -449,14 +513,18 @@ async def open_device(address: str, setup: Setup, tls: Trust | None = None) -> A
         )
     )
     device = Device(client, setup, address, tls)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(device.run)
-        if device.refused is None:
-            try:
-                yield device
-            finally:
-                with trio.CancelScope(shield=True):
-                    await device.close()
-                nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(device.run)
+            if device.refused is None:
+                try:
+                    yield device
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await device.close()
+                    nursery.cancel_scope.cancel()
+    finally:
+        if setup.recording is not None:
+            setup.recording.close(device.ended)
     if device.refused is not None:
         raise device.refused

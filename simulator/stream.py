@@ -5,6 +5,7 @@ HOST:PORT    tls://HOST:PORT    ws://HOST:PORT/    wss://HOST:PORT/
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -181,8 +182,16 @@ async def _dial(address: _Address, trust: Trust) -> AsyncIterator[trio.abc.Strea
         with trio.fail_after(CONNECT_S):
             tcp = await trio.open_tcp_stream(address.host, address.port)
     except (OSError, trio.TooSlowError) as error:
-        why = error.__cause__ if isinstance(error.__cause__, OSError) else error
-        text = "no answer" if isinstance(why, trio.TooSlowError) else getattr(why, "strerror", None) or str(why)
+        # Of several addresses, the first.
+        cause = error.__cause__.exceptions[0] if isinstance(error.__cause__, ExceptionGroup) else error.__cause__
+        why = cause if isinstance(cause, OSError) else error
+        number = why.errno if isinstance(why, OSError) else None
+        if isinstance(why, trio.TooSlowError):
+            text = "no answer"
+        elif number is not None and number > 0:
+            text = os.strerror(number)  # trio's own text names the address again
+        else:
+            text = getattr(why, "strerror", None) or str(why)
         raise StreamError(f"cannot connect to {address.text}: {text}") from error
     async with tcp:
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

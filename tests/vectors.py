@@ -70,10 +70,11 @@ def read(name: str) -> list[dict[str, Any]]:
 
 def exchanges(*names: str) -> list[Vector]:
     """The exchanges of these files, or of all."""
-    return [_vector(item) for name in names or EXCHANGES for item in read(name)]
+    return [of_json(item) for name in names or EXCHANGES for item in read(name)]
 
 
-def _vector(item: dict[str, Any]) -> Vector:
+def of_json(item: dict[str, Any]) -> Vector:
+    """An exchange as it stands in a file."""
     error = item.get("error")
     return Vector(
         name=item["name"],

@@ -1,27 +1,39 @@
-"""`make demo`: Chromium on a server, a device against it, a click that follows a link, and the device's picture."""
+"""`make demo`: Chromium on a server, the QEMU device against it, a tap that follows a link, and the device's LCD.
+
+`--keep` copies the picture to docs/device.png too.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import trio
 
-from tilewire.simulator.device import Device, DeviceError, Setup, open_device
-from tilewire.simulator.stream import StreamError
+from tilewire.protocol import DEFAULT_PANEL, PANELS
+from tilewire.simulator.machine import Machine, Plan, find_firmware, find_qemu, open_machine
+from tilewire.simulator.runner import HOST, first_of
+from tilewire.simulator.runner_exits import RunError
+from tilewire.simulator.screen import Screen
 
 from tools.served import ServedError, served
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = Path("/usr/share/doc/python3-doc/html/index.html")
-SIZE = (1024, 600)
+PANEL: Final = PANELS[DEFAULT_PANEL]
 PICTURE_S = 30.0
 CONTENT_COLOURS = 50
 """An empty window has a handful of colours; letters with smooth edges have hundreds."""
-QUIET_S = 1.0
+QUIET_S = 0.5
+LOOK_S = 0.05
+CHANGED_SHARE = 0.05
 LINK_LEFT = 300
 """The page's own links stand right of its side bar."""
 
@@ -35,9 +47,9 @@ def say(text: str) -> None:
     print(f"demo: {text}", flush=True)
 
 
-def chromium(page: str, profile: str) -> list[str]:
+def chromium(page: str, profile: str, size: tuple[int, int] = (PANEL.width, PANEL.height)) -> list[str]:
     """The command that shows a page full screen. As root Chromium has no sandbox of its own."""
-    width, height = SIZE
+    width, height = size
     return [
         "chromium",
         *(["--no-sandbox"] if os.geteuid() == 0 else []),
@@ -55,54 +67,78 @@ def chromium(page: str, profile: str) -> list[str]:
     ]
 
 
-def colours(device: Device) -> int:
-    """Different colours in the device's picture."""
-    return len(set(memoryview(device.memory()).cast("H")))
+def colours(screen: Screen) -> int:
+    """Different colours in it."""
+    red, green, blue = screen.planes
+    return len(set(zip(red, green, blue, strict=True)))
 
 
-async def show(address: str, picture: Path) -> str:
-    """Be the device; what happened, in a sentence. Raises DemoError."""
-    async with open_device(address, Setup()) as device:
-        await device.whole_picture()
-        if not await device.wait_for(lambda: colours(device) >= CONTENT_COLOURS, PICTURE_S):
-            raise DemoError("the device saw no page")
-        await device.settled(QUIET_S, PICTURE_S)
-        device.save_png(picture)
-        before = device.memory()
-        x, y = find_link(device)
-        say(f"the page is on the device; it clicks the link at {x},{y}")
-        started = time.monotonic()
-        device.click(x, y)
-        if not await device.wait_for(lambda: changed(before, device.memory()) > 0.05, PICTURE_S):
-            raise DemoError(f"the click at {x},{y} changed nothing; the picture is {picture.relative_to(ROOT)}")
-        followed_ms = (time.monotonic() - started) * 1000
-        await device.settled(QUIET_S, PICTURE_S)
-        device.save_png(picture)
-        counters = device.statistics
+async def screen_when(machine: Machine, test: Callable[[Screen], bool], problem: str) -> Screen:
+    """The first screen that passes. Raises DemoError."""
+    with trio.move_on_after(PICTURE_S):
+        while True:
+            screen = await machine.screen()
+            if test(screen):
+                return screen
+            await trio.sleep(LOOK_S)
+    raise DemoError(problem)
+
+
+async def settled(machine: Machine) -> Screen:
+    """The screen, once nothing has changed for QUIET_S."""
+    last, since_s = await machine.screen(), time.monotonic()
+    until_s = since_s + PICTURE_S
+    while time.monotonic() < min(since_s + QUIET_S, until_s):
+        await trio.sleep(LOOK_S)
+        now = await machine.screen()
+        if now.rgb != last.rgb:
+            last, since_s = now, time.monotonic()
+    return last
+
+
+async def show(port: int, picture: Path) -> str:
+    """Boot the device; what happened, in a sentence. Raises DemoError and RunError, also in groups."""
+    config = {"server": f"{HOST}:{port}", "panel": PANEL.name, "device_id": "demo", "reconnect": "no"}
+    async with open_machine(Plan(config=config, firmware=find_firmware(), qemu=find_qemu())) as machine:
+        whole = await machine.until("picture", timeout_s=PICTURE_S)
+        say(f"the device has booted, its first whole picture stood after {whole['ms']} ms")
+        await screen_when(machine, lambda screen: colours(screen) >= CONTENT_COLOURS, "the device saw no page")
+        before = await settled(machine)
+        before.save_png(picture)
+        x, y = find_link(before)
+        say(f"the page is on its LCD; a finger taps the link at {x},{y}")
+        started_s = time.monotonic()
+        await machine.tap(x, y)
+        await screen_when(
+            machine,
+            lambda screen: screen.differing(before) > CHANGED_SHARE * PANEL.width * PANEL.height,
+            f"the tap at {x},{y} changed nothing; the picture is {picture.relative_to(ROOT)}",
+        )
+        followed_ms = (time.monotonic() - started_s) * 1000
+        (await settled(machine)).save_png(picture)
+        stats = await machine.stats()
+        await machine.stop()
         return (
-            f"Chromium drew {PAGE.name}, the device clicked a link and saw the next page begin after "
-            f"{followed_ms:.0f} ms; {counters.updates} updates, {counters.bytes / 1024:.0f} KiB, "
-            f"decoded in {counters.decode_us / 1000:.0f} ms; its picture is {picture.relative_to(ROOT)}"
+            f"Chromium drew {PAGE.name}, the device tapped a link and saw the next page after {followed_ms:.0f} ms; "
+            f"{stats['updates']} updates, {stats['bytes']['received'] / 1024:.0f} KiB, decoded in "
+            f"{stats['decode_us']['sum'] / 1000:.0f} ms; its LCD is {picture.relative_to(ROOT)}"
         )
 
 
-def find_link(device: Device) -> tuple[int, int]:
+def find_link(screen: Screen) -> tuple[int, int]:
     """A point on the first letters in blue, which are a link. Raises DemoError."""
-    width = device.panel.width
-    for at, value in enumerate(memoryview(device.memory()).cast("H")):
-        red, blue = value >> 11, value & 31
-        if at % width >= LINK_LEFT and blue >= 18 and red <= 4:
-            return at % width, at // width + 4
+    red, _, blue = screen.planes
+    for at, (reddish, bluish) in enumerate(zip(red, blue, strict=True)):
+        if at % screen.width >= LINK_LEFT and bluish >= 0x90 and reddish <= 0x20:
+            return at % screen.width, at // screen.width + 4
     raise DemoError("the page shows no link")
 
 
-def changed(before: bytes, after: bytes) -> float:
-    """Share of pixels of 16 bits that differ."""
-    one, other = memoryview(before).cast("H"), memoryview(after).cast("H")
-    return sum(a != b for a, b in zip(one, other, strict=True)) / len(one)
-
-
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="make it docs/device.png")
+    arguments = parser.parse_args(argv)
     folder = ROOT / "demo"
     folder.mkdir(exist_ok=True)
     if not PAGE.exists():
@@ -114,14 +150,14 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="tilewire-demo-", ignore_cleanup_errors=True) as profile:
             say("starting Chromium on a screen of its own")
-            words = ["run", "--listen", "127.0.0.1:0", "--size", f"{SIZE[0]}x{SIZE[1]}", "--"]
+            words = ["run", "--listen", "127.0.0.1:0", "--size", f"{PANEL.width}x{PANEL.height}", "--"]
             with served([*words, *chromium(PAGE.as_uri(), profile)], folder / "server.log") as server:
-                say(f"a device connects to {server.address}")
-                say(trio.run(show, server.address, picture))
-    except* (DemoError, DeviceError, ServedError, StreamError) as group:
-        failure = group
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
+                say(f"a QEMU device of {PANEL.width}x{PANEL.height} and 512 MB connects to {server.address}")
+                say(trio.run(show, int(server.address.rpartition(":")[2]), picture))
+        if arguments.keep:
+            shutil.copyfile(picture, ROOT / "docs/device.png")
+    except* (DemoError, RunError, ServedError) as group:
+        failure = first_of(group)
     if failure is not None:
         say(str(failure))
     return 0 if failure is None else 1

@@ -172,11 +172,13 @@ python_packages() {
     echo "$key" >.venv/tilewire-lock
 }
 
-# Everything the compiled part is made of. Python files are read where they are and need no installation.
+# Everything the compiled part is made of. Python files are read where they are and need no installation; firmware is
+# built apart.
 build_key() {
     {
         cat .venv/tilewire-venv .venv/tilewire-lock
-        find pyproject.toml CMakeLists.txt tools/emit_cffi.py clients/threadx server simulator -type f \
+        find pyproject.toml CMakeLists.txt tools/emit_cffi.py clients/threadx server simulator \
+            -path simulator/firmware -prune -o -type f \
             \( -name '*.[ch]' -o -name '*.cdef' -o -name CMakeLists.txt -o -name pyproject.toml -o -name '*.cmake' \
             -o -name emit_cffi.py \) -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
     } | hash_of
@@ -191,7 +193,20 @@ build() {
     echo "$key" >.venv/tilewire-build
 }
 
+# Only tests need it, and they say so where it is missing.
+lwip() {
+    if [[ " $* " != *" test "* ]] || [ -e build/lwip/version.txt ]; then return 0; fi
+    LOG_LINES=1 step lwip "fetching lwIP's source" .venv/bin/python -m tools.lwip ||
+        say lwip "its tests will fail; the rest goes on"
+}
+
+# The device in QEMU, which the demo and the tests boot.
+firmware() {
+    if [[ " $* " != *" test "* ]] && [[ " $* " != *" demo "* ]]; then return 0; fi
+    tools/firmware.sh || say firmware "what boots it will fail; the rest goes on"
+}
+
 [ $# -ne 0 ] || set -- build run demo test
 # Whatever fails has said its sentence.
-packages "$@" && demo_page "$@" && venv && python_packages && build || exit 1
+packages "$@" && demo_page "$@" && venv && python_packages && build && lwip "$@" && firmware "$@" || exit 1
 say setup "up to date"

@@ -586,3 +586,48 @@ int main(void) {
 
 def test_left_out_it_is_refused(tmp_path: Path) -> None:
     run_sanitized(tmp_path, WITHOUT, "-DTW_WITH_CURSOR=0")
+
+
+RESIZED = """
+#include "tilewire/tilewire.h"
+#include <stdlib.h>
+#include <string.h>
+static unsigned char memory[TW_CLIENT_SIZE(0, 0)], receive[1024], room[TW_CURSOR_SIZE(8, 1)], *small, large[32 * 32];
+static tw_client *client;
+static unsigned told;
+/* The pointer is where it was, and has to be told of; the new framebuffer comes after. */
+static void on_resize(void *user, unsigned width, unsigned height) {
+    (void)user;
+    if (tw_client_pointer(client, width - 1, height - 1, 0, NULL) != TW_OK) exit(1);
+    tw_client_surface(client, large, sizeof large, 0);
+    told++;
+}
+int main(void) {
+    static const unsigned char greeting[] = {
+        0x97, 'T', 'W', '\\n', 1, 1, 24, 0, 0x81, 1, 1, 0x82, 1, 1, 3, 16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+        13, 14, 15, 0x10, 33, 1, 1, 's', 2, 4, 0, 4, 88, 2, 3, 1, 2, 4, 4, 1, 0, 0, 0, 5, 3, 30, 75, 1, 6, 8,
+        TW_CAPABILITY_RESIZE | TW_CAPABILITY_COPY, 0, 0, 0, 0, 0, 0, 0,
+        0x13, 9, 1, 1, 0, 0, 0, 255, 255, 255, 255, 8, 4, 32, 0, 32, 0};
+    tw_callbacks callbacks;
+    tw_client_config config;
+    size_t consumed;
+    small = calloc(4, 4);
+    memset(&callbacks, 0, sizeof callbacks);
+    callbacks.resize = on_resize;
+    memset(&config, 0, sizeof config);
+    config.device_id = "x", config.width = config.height = 4, config.pixel_format = TW_PIXEL_GREY8;
+    config.framebuffer = small, config.framebuffer_size = 16;
+    config.receive = receive, config.receive_size = sizeof receive;
+    config.capabilities = TW_CAPABILITY_RESIZE, config.callbacks = &callbacks;
+    config.cursor = TW_CURSOR_LOCAL, config.cursor_max_side = 8;
+    config.cursor_memory = room, config.cursor_memory_size = sizeof room;
+    if (tw_client_init(&client, &config, memory, sizeof memory) != TW_OK) return 2;
+    if (tw_client_feed(client, greeting, sizeof greeting, &consumed) != TW_OK || told != 1) return 3;
+    free(small);
+    return tw_client_pending(client) || large[32 * 32 - 1] != 255;
+}
+"""
+
+
+def test_a_pointer_told_by_resize_waits_for_the_new_framebuffer(tmp_path: Path) -> None:
+    run_sanitized(tmp_path, RESIZED)

@@ -98,6 +98,18 @@ def test_copies_that_overlap(dx: int, dy: int) -> None:
     assert seen == expected
 
 
+@pytest.mark.parametrize("dx", [-200, -7, -1, 1, 7, 200])
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB565, PixelFormat.XRGB8888])
+def test_long_rows_that_overlap(pixel_format: PixelFormat, dx: int) -> None:
+    """Sideways by way of a buffer: rows of several times its 512 bytes, and a rest."""
+    whole = Rect(0, 0, 900, 3)
+    raw = m.Raw(rect=whole, payload=b"".join(pack(i * 7 & 0xFFFF, pixel_format) for i in range(whole.area)))
+    copies = [m.Copy(rect=Rect(201, 1, width, 2), source=Point(201 + dx, 1)) for width in (499, 128, 1)]
+    device = config(width=900, height=3, pixel_format=pixel_format, max_message=16384)
+    seen, expected = shown(c.Client(device), framed(raw, *copies))
+    assert seen == expected
+
+
 def test_padding_between_rows_is_left_alone() -> None:
     client = c.Client(config(padding=10))
     shown(client, framed(m.Fill(rect=Rect(0, 0, 40, 24), pixel=b"\xff\xff")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +26,7 @@ from tilewire.protocol.wire import Message
 from tilewire.simulator import client as c
 
 from tests.clients.support import ALL, KEY, NONCE, Server, config, connect, messages_in, reply, welcome
+from tests.clients.test_build import run_sanitized
 
 SECOND = 1000
 
@@ -631,3 +633,39 @@ def test_the_sender_of_a_test_is_honest() -> None:
     server.accept(c.Client(config()), 0)
     with pytest.raises(LocalProtocolError):
         server.send(m.Bell())
+
+
+CLOSED_WHILE_DRAWING = """
+#include "tilewire/tilewire.h"
+#include <string.h>
+static unsigned char memory[TW_CLIENT_SIZE(0, 0)], receive[1024], strip[4];
+static tw_client *client;
+static unsigned drawn;
+static tw_drawn on_draw(void *user, unsigned x, unsigned y, unsigned width, unsigned height, const void *pixels) {
+    (void)user, (void)x, (void)y, (void)width, (void)height, (void)pixels;
+    if (++drawn == 3) tw_client_close(client, TW_CODE_NORMAL);
+    return TW_DRAW_DONE;
+}
+int main(void) {
+    static const unsigned char greeting[] = {
+        0x97, 'T', 'W', '\\n', 1, 1, 24, 0, 0x81, 1, 1, 0x82, 1, 1, 3, 16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+        13, 14, 15, 0x10, 33, 1, 1, 's', 2, 4, 0, 4, 88, 2, 3, 1, 2, 4, 4, 1, 0, 0, 0, 5, 3, 30, 75, 1, 6, 8, 0, 0, 0,
+        0, 0, 0, 0, 0, TW_MSG_BEGIN, 2, 1, 0, TW_MSG_FILL, 7, 0, 0, 0, 3, 0x70, 0, 9};
+    tw_callbacks callbacks;
+    tw_client_config config;
+    size_t consumed;
+    memset(&callbacks, 0, sizeof callbacks);
+    callbacks.draw = on_draw;
+    memset(&config, 0, sizeof config);
+    config.device_id = "x", config.width = 4, config.height = 8, config.pixel_format = TW_PIXEL_GREY8;
+    config.strip = strip, config.strip_size = sizeof strip;
+    config.receive = receive, config.receive_size = sizeof receive, config.callbacks = &callbacks;
+    if (tw_client_init(&client, &config, memory, sizeof memory) != TW_OK) return 1;
+    if (tw_client_feed(client, greeting, sizeof greeting, &consumed) != TW_CODE_CLOSED) return 2;
+    return drawn != 3;
+}
+"""
+
+
+def test_nothing_is_drawn_after_a_callback_closed(tmp_path: Path) -> None:
+    run_sanitized(tmp_path, CLOSED_WHILE_DRAWING)

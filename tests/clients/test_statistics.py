@@ -107,6 +107,15 @@ def test_an_input_that_changed_nothing_is_not_timed_by_a_later_update() -> None:
     assert shown(client) == 1
 
 
+def test_an_echo_of_an_older_input_times_none_again() -> None:
+    client, server = opened()
+    press(client, server, 3)
+    client.feed(server.send(*update(1, 3)))
+    assert shown(client) == 1
+    client.feed(server.send(m.InputEcho(input=1), *update(2, 3)))
+    assert shown(client) == 1
+
+
 @pytest.mark.parametrize("behind", [TIMED_INPUTS - 1, TIMED_INPUTS])
 def test_as_many_inputs_are_remembered_as_promised(behind: int) -> None:
     client, server = opened()

@@ -24,6 +24,7 @@ from tilewire.server.display import open_display
 from tilewire.server.pixels import Screen, Surface
 from tilewire.server.view import View
 
+from tests.certificates import Authority, openssl
 from tests.clients import test_posix
 from tests.clients.support import KEY, SERVER_NONCE, reply, welcome
 from tests.clients.test_build import INCLUDES, SOURCES, THREADX, WARNINGS, compiler, run
@@ -41,6 +42,7 @@ SIZE = (320, 240)
 # Of ThreadX and NetX Duo.
 SUCCESS, PTR_ERROR, SIZE_ERROR, QUEUE_FULL, NO_MEMORY, START_ERROR, NOT_DONE = 0, 3, 5, 11, 16, 16, 32
 NOT_CONNECTED, INVALID = 0x38, 0x4D
+CALLER_ERROR, NX_CALLER_ERROR = 0x13, 0x11
 STOPPED, CONNECTING, OPEN, WAITING, ENDED = range(5)
 
 serve = test_posix.serve
@@ -53,8 +55,30 @@ def build(folder: Path, name: str, *flags: str) -> Path:
     folders = [f"-I{PORT}", f"-I{STANDIN}"]
     sources = [*SOURCES, *sorted(PORT.glob("*.c")), *sorted(STANDIN.glob("*.c")), HERE / "threadx_device.c"]
     standard = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", *WARNINGS]
-    run(compiler("gcc"), *standard, *INCLUDES, *folders, *flags, *sources, "-lpthread", "-o", made)
+    libraries = ["-lssl", "-lcrypto"] if "-DNX_SECURE_ENABLE" in flags else []
+    run(compiler("gcc"), *standard, *INCLUDES, *folders, *flags, *sources, "-lpthread", *libraries, "-o", made)
     return made
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("-DTX_DISABLE_ERROR_CHECKING",),
+        ("-DNX_DISABLE_PACKET_CHAIN",),
+        ("-DTW_WITH_STATISTICS=0", "-DTW_WITH_CLIPBOARD=0"),
+        ("-DTW_THREADX_WITH_TLS=1", "-DNX_SECURE_ENABLE"),
+        ("-DTX_TIMER_TICKS_PER_SECOND=1000U",),
+    ],
+    ids=" ".join,
+)
+def test_the_port_compiles_without_a_warning(flags: tuple[str, ...]) -> None:
+    """As firmwares may be configured, as C99 and, the header, as C++17."""
+    folders = [*INCLUDES, f"-I{PORT}", f"-I{STANDIN}"]
+    for cc in ("gcc", "clang"):
+        run(compiler(cc), "-std=c99", "-fsyntax-only", *WARNINGS, *flags, *folders, *sorted(PORT.glob("*.c")))
+    header = ("-x", "c++", "-std=c++17", PORT / "tw_threadx.h")
+    run(compiler("g++"), "-fsyntax-only", *WARNINGS, *flags, *folders, *header)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +88,10 @@ def plain_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def memory_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With TLS; the other programs are without."""
     flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    return build(tmp_path_factory.mktemp("memory"), "memory", *flags)
+    tls = ("-DTW_THREADX_WITH_TLS=1", "-DNX_SECURE_ENABLE")
+    return build(tmp_path_factory.mktemp("memory"), "memory", *flags, *tls)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +273,7 @@ def test_shows_a_picture_and_says_goodbye(sane_device: Device, tmp_path: Path, s
     seen = device.statistics()
     assert (seen["state"], seen["attempts"], seen["connections"], seen["updates"]) == (STOPPED, 1, 1, 1)
     assert seen["bytes_received"] == seen["client_bytes"] > 50_000
-    assert seen["packets_received"] > 50_000 / 768
+    assert seen["packets_received"] > 50_000 / 1536
     assert device.resources()["packets"] == 0
 
 
@@ -540,6 +566,13 @@ def test_stopping_and_starting(sane_device: Device, serve: Callable[..., int]) -
     assert [hello.resume for hello in hellos] == [None] * 3
 
 
+def test_stopping_before_the_thread_has_seen_the_start(sane_device: Device) -> None:
+    sane_device.good("create", 0, 1)
+    sane_device.good("flick", 0, 200)
+    sane_device.good("start", 0)
+    sane_device.good("delete", 0, 500)
+
+
 def test_stop_while_connecting(device: Device) -> None:
     """Nobody answers: the queue of those who wait to be accepted is full."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
@@ -575,7 +608,7 @@ def test_nobody_there(device: Device) -> None:
         port = gone.getsockname()[1]
     device.good("create", 0, port)
     device.good("start", 0)
-    waits = [int(device.until(f"0 state {WAITING} 256 (\\d+)")[1]) for _ in range(2)]
+    waits = [int(device.until(rf"0 state {WAITING} 256 (\d+)")[1]) for _ in range(2)]
     assert 500 <= waits[0] <= 1000 <= waits[1] <= 2000
     device.good("stop", 0, 50)
     device.until(f"0 state {STOPPED} 256 0")
@@ -605,7 +638,7 @@ def test_stop_while_something_is_drawn(sane_device: Device, tmp_path: Path, serv
 
 def test_delete_at_any_time(device: Device, real: tuple[str, int]) -> None:
     device.good("pool", 0, real[1])
-    assert device.resources()["allocated"] == 5
+    assert device.resources()["allocated"] == 6
     device.good("delete", 0, 500)
     device.good("pool", 0, real[1])
     device.good("start", 0)
@@ -715,8 +748,20 @@ def test_what_cannot_be(device: Device, words: list[str], status: int) -> None:
     assert device("create", 0, 1) == PTR_ERROR
 
 
+@pytest.mark.parametrize("motions", [3, 4])
+def test_too_few_motions_do_not_compile(tmp_path: Path, motions: int) -> None:
+    """With 3, one of each kind could wait, none of which may give way."""
+    flags = ["-std=c99", f"-DTW_THREADX_MOTIONS={motions}", *INCLUDES, f"-I{PORT}", f"-I{STANDIN}"]
+    words = [compiler("gcc"), *flags, "-c", str(PORT / "tw_threadx_input.c"), "-o", str(tmp_path / "made.o")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == ("at least 4" in done.stderr) == (motions < 4), done.stderr
+
+
 def test_a_byte_pool_that_is_too_small(device: Device) -> None:
-    assert device("pool", 0, 1, "max_message=9999999") == NO_MEMORY
+    assert device("pool", 0, 1, "max_message=9999999") == SIZE_ERROR  # more than all of it
+    device.good("pool", 0, 1, "max_message=1000000")
+    assert device("pool", 1, 1, "max_message=1000000") == NO_MEMORY
+    device.good("delete", 0, 500)
     assert device.resources()["allocated"] == 0
 
 
@@ -748,6 +793,92 @@ def test_addresses(device: Device, word: str) -> None:
             device.until("0 resolve 1000")
 
 
+# The network comes and goes
+
+
+def test_without_an_address_it_waits(device: Device, serve: Callable[..., int]) -> None:
+    """DHCP is late; its callback does not wait for the end of the wait."""
+    device.good("create", 0, serve(listens([])))
+    device.good("link", 0, 2)
+    device.good("start", 0)
+    waits = [int(device.until(rf"0 state {WAITING} {int(Code.CLOSED)} (\d+)")[1]) for _ in range(3)]
+    assert waits[2] >= 2000
+    assert device.statistics()["status"] != SUCCESS
+    device.good("link", 0, 1)
+    device.good("!retry", 0)
+    device.until(f"0 state {OPEN} .*", within_s=waits[2] / 2000)
+
+
+def test_a_cable_that_is_pulled_out(device: Device, tmp_path: Path, real: tuple[str, int], artist: Painter) -> None:
+    """What the device is not told it finds out: by its clock, which a test may set."""
+    name, port = real
+    opened(device, port)
+    device.until_shown(tmp_path, expected(name))
+    device.good("link", 0, 0)
+    artist.fill(Rect(0, 0, 300, 200), 0x224466)
+    for at in range(10):
+        device.good("pointer", 0, at, at, 0)
+    jump_until(device, rf"0 state {WAITING} {int(Code.TIMEOUT)} \d+")
+    # The server is not there either: connections are given up one after the other.
+    device.good("retry", 0)
+    device.until(f"0 state {CONNECTING} {int(Code.TIMEOUT)} 0")
+    jump_until(device, rf"0 state {WAITING} {int(Code.CLOSED)} \d+")
+    device.good("link", 0, 1)
+    device.good("retry", 0)
+    device.until(f"0 welcome {int(Resumed.RESUMED)} 320x240")
+    device.until_shown(tmp_path, expected(name))
+
+
+def jump_until(device: Device, pattern: str) -> None:
+    """Its clock leaps 10 s at a time."""
+    clock = 1_000_000
+    while not any(re.fullmatch(pattern, event) for event in device.events[-3:]):
+        clock += 1000
+        device.good("clock", 0, clock)
+        device.good("pause", 0, 0)  # wakes it
+        time.sleep(0.05)
+    device.until(pattern)
+
+
+@pytest.mark.parametrize("before", [200, 100, 1])
+def test_the_clock_wraps(device: Device, tmp_path: Path, real: tuple[str, int], artist: Painter, before: int) -> None:
+    """tx_time_get() counts in 32 bits: 497 days of 100 ticks a second."""
+    name, port = real
+    device.good("clock", 0, 2**32 - before)
+    opened(device, port)
+    for at in range(3):
+        artist.fill(Rect(100 * at, 0, 50, 200), 0x551133 * (at + 1))
+        device.until_shown(tmp_path, expected(name))
+        time.sleep(before / 200)
+    seen = device.statistics()
+    assert (seen["attempts"], seen["connections"], seen["state"]) == (1, 1, OPEN)
+
+
+def test_from_where_it_may_be_made_and_deleted(device: Device, serve: Callable[..., int]) -> None:
+    """An interrupt may neither create nor wait nor delete, and what it tries changes nothing."""
+    assert device("!create", 0, 1) in (CALLER_ERROR, NX_CALLER_ERROR)
+    assert device("!pool", 0, 1) == CALLER_ERROR
+    assert device.resources() == {"packets": 0, "bytes": 0, "allocated": 0, "sockets": 0}
+    opened(device, serve(listens([]), listens([])))
+    assert device("!stop", 0, 10) == CALLER_ERROR
+    device.good("stop", 0, 500)
+    device.good("!stop", 0, 0)
+    assert device("!delete", 0, 0) == CALLER_ERROR
+    assert device.resources()["sockets"] == 1
+    device.good("start", 0)
+    device.until(f"0 state {OPEN} .*")
+    device.good("delete", 0, 500)
+    assert device("!delete", 0, 0) == PTR_ERROR
+
+
+def test_a_callback_may_not_wait_for_itself(device: Device, serve: Callable[..., int]) -> None:
+    device.good("create", 0, serve(listens([])))
+    device.good("nosy", 0, 1)
+    device.good("start", 0)
+    device.until(f"0 inside {CALLER_ERROR} {CALLER_ERROR} {NOT_DONE}")
+    device.until(f"0 state {STOPPED} 0 0")
+
+
 # Against the real server
 
 
@@ -771,7 +902,7 @@ def artist(real: tuple[str, int]) -> Iterator[Painter]:
         yield client
 
 
-def expected(display_name: str) -> bytes:
+def expected(display_name: str, size: tuple[int, int] = SIZE) -> bytes:
     """What an RGB565 panel of the screen's size must show."""
 
     async def look() -> bytes:
@@ -780,8 +911,8 @@ def expected(display_name: str) -> bytes:
         screen = Screen(*capture.size)
         for patch in capture.patches:
             screen.blit(patch.rect, patch.pixels)
-        surface = Surface(*SIZE, PixelFormat.RGB565)
-        surface.render(screen, View(capture.size, SIZE, Point(0, 0)), surface.rect)
+        surface = Surface(*size, PixelFormat.RGB565)
+        surface.render(screen, View(capture.size, size, Point(0, 0)), surface.rect)
         return bytes(surface.pixels)
 
     return trio.run(look)
@@ -915,3 +1046,96 @@ def test_many_inputs_at_once(thread_program: Path, real: tuple[str, int], artist
         seen = device.statistics()
         assert seen["inputs"] + seen["joined"] + seen["lost"] > 300
         assert seen["refused"] == 0
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def der(authority: Authority) -> Path:
+    """The authority's certificate as devices have it."""
+    made = authority.certificate.with_suffix(".der")
+    openssl("x509", "-in", authority.certificate, "-outform", "DER", "-out", made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def secure(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """As `real`, but it speaks nothing but TLS, and wants a key."""
+    folder = tmp_path_factory.mktemp("secure")
+    keys = folder / "keys"
+    keys.touch(mode=0o600)
+    keys.write_text(f"threadx-0 {KEY.hex()}\n")
+    flags = ["--keys", str(keys), *authority.issue("secure").flags, "--tls-only", "--size", "320x240"]
+    with served(["run", "--listen", "127.0.0.1:0", *flags, "--", "sleep", "1000"], folder / "log") as server:
+        found = re.search(r"on display (:\d+),", (folder / "log").read_text())
+        assert found
+        yield found[1], int(server.address.rpartition(":")[2])
+
+
+@pytest.mark.parametrize("hold", [0, 2])
+def test_the_picture_in_tls(
+    device: Device, tmp_path: Path, authority: Authority, secure: tuple[str, int], hold: int
+) -> None:
+    name, port = secure
+    with painter(name) as artist:
+        put_pixels(artist, Rect(10, 20, 200, 150), random.Random(4).randbytes(4 * 200 * 150))
+        device.good("create", 0, port, f"key={KEY.hex()}", f"tls={der(authority)}", f"hold={hold}")
+        device.good("start", 0)
+        for colour in (0xFF0000, 0x1234AB):
+            artist.fill(Rect(30, 30, 200, 60), colour)
+            device.until_shown(tmp_path, expected(name))
+        with key_reader(name) as reader:
+            assert trio.run(typed, reader, device, "Gr\u00fc\u00dfe") == "Gr\u00fc\u00dfe"
+    device.good("stop", 0, 500)
+    device.until(f"0 state {STOPPED} 0 0")
+    assert device.resources()["packets"] == 0
+
+
+def test_a_line_in_tls_that_is_cut(
+    device: Device, tmp_path: Path, authority: Authority, secure: tuple[str, int]
+) -> None:
+    name, port = secure
+    with painter(name) as artist, Proxy(port, [1_000, 20_000]) as proxy:  # in the handshake, and in a picture
+        put_pixels(artist, Rect(10, 20, 200, 150), random.Random(5).randbytes(4 * 200 * 150))
+        device.good("create", 0, proxy.port, f"key={KEY.hex()}", f"tls={der(authority)}")
+        device.good("start", 0)
+        device.until(f"0 welcome {int(Resumed.RESUMED)} 320x240")
+        device.until_shown(tmp_path, lambda: expected(name))
+        assert device.statistics()["attempts"] == 3
+        device.good("delete", 0, 500)
+
+
+def test_a_server_that_nobody_vouches_for(device: Device, tmp_path: Path, secure: tuple[str, int]) -> None:
+    other = Authority(tmp_path, "other")
+    device.good("create", 0, secure[1], f"key={KEY.hex()}", f"tls={der(other)}")
+    device.good("start", 0)
+    device.until(f"0 state {WAITING} {int(Code.CLOSED)} .*")
+    seen = device.statistics()
+    assert seen["connections"] == 0
+    assert seen["status"] not in (SUCCESS, NOT_CONNECTED)
+
+
+def test_a_server_without_tls(device: Device, authority: Authority, real: tuple[str, int]) -> None:
+    device.good("create", 0, real[1], f"tls={der(authority)}")
+    device.good("start", 0)
+    device.until(f"0 state {WAITING} {int(Code.CLOSED)} .*")
+    assert device.statistics()["connections"] == 0
+
+
+def test_stop_in_the_handshake_of_tls(device: Device, authority: Authority) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        device.good("create", 0, silent.getsockname()[1], f"tls={der(authority)}")
+        device.good("start", 0)
+        peer, _ = silent.accept()
+        with peer:
+            assert peer.recv(1) == b"\x16"
+            assert device("stop", 0, 0) in (SUCCESS, NOT_DONE)
+            while peer.recv(4096):
+                pass
+        device.good("stop", 0, 500)
+    assert device.resources()["packets"] == 0

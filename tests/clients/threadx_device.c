@@ -2,18 +2,20 @@
  * "= STATUS ..." on standard output, and between them what the callbacks say, "SESSION WHAT ...". */
 #define _POSIX_C_SOURCE 200809L
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "tw_threadx.h"
+
+#include "host.h"
 
 #define SESSIONS 2
 #define MOST_WIDTH 1024
 #define MOST_HEIGHT 600
 #define STACK (1 << 20) /* the sanitizers need it */
-#define PAYLOAD 256
+#ifndef PAYLOAD
+#    define PAYLOAD 256 /* so that what comes comes in chains */
+#endif
 #define SLOTS 64
 #define SLOT_BYTES 8192
 #define WORDS 16
@@ -24,11 +26,13 @@ typedef struct device {
     uint8_t key[TW_KEY_SIZE];
     uint16_t framebuffer[MOST_WIDTH * MOST_HEIGHT], shown[MOST_WIDTH * MOST_HEIGHT];
     unsigned width, height;
-    unsigned hold; /* 1: what is drawn stays pending until "drawn"; 2: until a DMA has it, soon */
-    unsigned updates;
+    UINT is_nosy;
+    UINT hold; /* 1: what is drawn stays pending until "drawn"; 2: until a DMA has it, soon */
     uint8_t receive[65536], memory[TW_CLIENT_SIZE(48, MOST_WIDTH)], cache[TW_CACHE_SIZE(SLOTS, SLOT_BYTES)];
+    uint8_t jpeg[TW_JPEG_MEMORY_SIZE];
     ULONG queue[TW_THREADX_QUEUE_SIZE(64) / sizeof(ULONG)];
     CHAR copied[TW_MAX_CLIPBOARD];
+    CHAR trusted[1024]; /* a file */
 } device;
 
 static CHAR device_name[] = "device";
@@ -39,20 +43,28 @@ static NX_IP ip;
 static NX_PACKET_POOL packets;
 static TX_BYTE_POOL bytes;
 static UCHAR packet_memory[(PAYLOAD + 128) * 256], byte_memory[1 << 22];
-static pthread_mutex_t mine = PTHREAD_MUTEX_INITIALIZER; /* shown, hold, updates, standard output */
-static int has_no_randomness;
+static UINT has_no_randomness;
 
 static unsigned long number(const char *text) {
     return strtoul(text, NULL, 0);
 }
 
-#define SAY(...) \
-    do { \
-        (void)pthread_mutex_lock(&mine); \
-        (void)printf(__VA_ARGS__); \
-        (void)fflush(stdout); \
-        (void)pthread_mutex_unlock(&mine); \
-    } while (0)
+/* What the threads share is read and written with interrupts off. */
+static UINT read_shared(const UINT *value) {
+    TX_INTERRUPT_SAVE_AREA
+    UINT found;
+    TX_DISABLE
+    found = *value;
+    TX_RESTORE
+    return found;
+}
+
+static void write_shared(UINT *shared, UINT value) {
+    TX_INTERRUPT_SAVE_AREA
+    TX_DISABLE
+    *shared = value;
+    TX_RESTORE
+}
 
 static long index_of(const device *one) {
     return (long)(one - devices);
@@ -60,83 +72,70 @@ static long index_of(const device *one) {
 
 /* ---- Callbacks -------------------------------------------------------------------------------------------- */
 
-static void *interrupt_drawn(void *given) {
-    tx_standin_interrupt(1);
+static void interrupt_drawn(void *given) {
     (void)tw_threadx_draw_done(&((device *)given)->session);
-    return NULL;
-}
-
-static void start_interrupt(void *(*routine)(void *), void *given, int waits) {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, routine, given) != 0) {
-        abort();
-    }
-    (void)(waits ? pthread_join(thread, NULL) : pthread_detach(thread));
 }
 
 static tw_drawn on_draw(
     void *user, unsigned x, unsigned y, unsigned width, unsigned height, const void *pixels) {
     device *one = user;
-    unsigned hold;
+    const UINT hold = read_shared(&one->hold);
     (void)x;
     (void)y;
     (void)width;
     (void)height;
     (void)pixels;
-    (void)pthread_mutex_lock(&mine);
-    hold = one->hold;
-    (void)pthread_mutex_unlock(&mine);
     if (hold == 2) {
-        start_interrupt(interrupt_drawn, one, 0);
+        host_interrupt(interrupt_drawn, one, 0);
     } else if (hold == 1) {
-        SAY("%ld pending\n", index_of(one));
+        host_say("%ld pending\n", index_of(one));
     }
     return hold ? TW_DRAW_PENDING : TW_DRAW_DONE;
 }
 
 static void on_welcome(void *user, const tw_welcome *welcome) {
-    SAY("%ld welcome %u %ux%u\n", index_of(user), welcome->resumed, welcome->width, welcome->height);
+    host_say("%ld welcome %u %ux%u\n", index_of(user), welcome->resumed, welcome->width, welcome->height);
 }
 
 static tw_drawn on_present(void *user, uint32_t update, uint32_t input) {
     device *one = user;
-    (void)pthread_mutex_lock(&mine);
+    TX_INTERRUPT_SAVE_AREA
+    TX_DISABLE
     memcpy(one->shown, one->framebuffer, sizeof one->shown);
-    one->updates++;
-    (void)pthread_mutex_unlock(&mine);
+    TX_RESTORE
     if (input != 0) {
-        SAY("%ld input %u\n", index_of(one), (unsigned)input);
+        host_say("%ld input %u\n", index_of(one), (unsigned)input);
     }
     (void)update;
     return TW_DRAW_DONE;
 }
 
 static void on_goodbye(void *user, unsigned code, const char *text, size_t length) {
-    SAY("%ld goodbye %u %.*s\n", index_of(user), code, (int)length, text);
+    host_say("%ld goodbye %u %.*s\n", index_of(user), code, (int)length, text);
 }
 
 static void on_input_echo(void *user, uint32_t input) {
-    SAY("%ld input %u\n", index_of(user), (unsigned)input);
+    host_say("%ld input %u\n", index_of(user), (unsigned)input);
 }
 
 static void on_clipboard(void *user, uint32_t total, uint32_t offset, const uint8_t *data, size_t length) {
-    SAY("%ld clipboard %u %u %.*s\n", index_of(user), (unsigned)total, (unsigned)offset, (int)length,
+    host_say("%ld clipboard %u %u %.*s\n", index_of(user), (unsigned)total, (unsigned)offset, (int)length,
         (const char *)data);
 }
 
 static void on_setting(void *user, const tw_setting *setting) {
-    SAY("%ld setting %u %u %u\n", index_of(user), setting->fps, setting->quality, setting->adaptive);
+    host_say("%ld setting %u %u %u\n", index_of(user), setting->fps, setting->quality, setting->adaptive);
 }
 
 static void on_view_state(void *user, const tw_view_state *view) {
-    SAY("%ld view %u %u %u %u,%u\n", index_of(user), view->mode, view->rotation, view->follow, view->x,
+    host_say("%ld view %u %u %u %u,%u\n", index_of(user), view->mode, view->rotation, view->follow, view->x,
         view->y);
 }
 
 static void on_resize(void *user, unsigned width, unsigned height) {
     device *one = user;
     tw_client_surface(tw_threadx_client(&one->session), one->framebuffer, sizeof one->framebuffer, 0);
-    SAY("%ld resize %ux%u\n", index_of(one), width, height);
+    host_say("%ld resize %ux%u\n", index_of(one), width, height);
 }
 
 static const tw_callbacks callbacks = {
@@ -151,48 +150,44 @@ static const tw_callbacks callbacks = {
     .resize = on_resize,
 };
 
+/* What a session's own thread may not do. */
+static VOID be_nosy(device *one) {
+    const UINT stopped = tw_threadx_stop(&one->session, 10), deleted = tw_threadx_delete(&one->session, 10);
+    host_say(
+        "%ld inside %u %u %u\n", index_of(one), stopped, deleted, tw_threadx_stop(&one->session, TX_NO_WAIT));
+}
+
 static VOID on_state(VOID *user, UINT state, UINT code, ULONG wait_ms) {
-    SAY("%ld state %u %u %u\n", index_of(user), state, code, wait_ms);
+    device *one = user;
+    host_say("%ld state %u %u %u\n", index_of(user), state, code, wait_ms);
+    if (state == TW_THREADX_OPEN && read_shared(&one->is_nosy)) {
+        be_nosy(one);
+    }
 }
 
 static VOID on_clipboard_sent(VOID *user, const VOID *text, UINT status) {
-    SAY("%ld copied %u %d\n", index_of(user), status, text == ((device *)user)->copied);
+    host_say("%ld copied %u %d\n", index_of(user), status, text == ((device *)user)->copied);
 }
 
 static uint32_t now_us(void *user) {
-    struct timespec now;
     (void)user;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint32_t)((uint64_t)now.tv_sec * 1000000U + (uint64_t)now.tv_nsec / 1000U);
+    return host_now_us();
 }
 
 static UINT fill_random(VOID *user, VOID *memory, ULONG length) {
-    FILE *source;
-    size_t got = 0;
-    int fails;
     (void)user;
-    (void)pthread_mutex_lock(&mine);
-    fails = has_no_randomness;
-    (void)pthread_mutex_unlock(&mine);
-    source = fails ? NULL : fopen("/dev/urandom", "rb");
-    if (source != NULL) {
-        got = fread(memory, 1, length, source);
-        (void)fclose(source);
-    }
-    return got == length ? TX_SUCCESS : TX_NOT_DONE;
+    return !read_shared(&has_no_randomness) && host_random(memory, length) ? TX_SUCCESS : TX_NOT_DONE;
 }
 
 static UINT resolve_nothing(VOID *user, NXD_ADDRESS *server, ULONG wait_option) {
-    SAY("%ld resolve %u\n", index_of(user), wait_option);
-    server->nxd_ip_version = NX_IP_VERSION_V4;
-    server->nxd_ip_address.v4 = IP_ADDRESS(127, 0, 0, 1);
+    host_say("%ld resolve %u\n", index_of(user), wait_option);
+    *server = host_server(NX_IP_VERSION_V4);
     return NX_SUCCESS;
 }
 
 #if TW_THREADX_WITH_TLS
 static UINT set_up_tls(VOID *user, NX_SECURE_TLS_SESSION *tls) {
-    (void)user;
-    return nx_secure_tls_session_create(tls, NULL, NULL, 0);
+    return host_tls_setup(tls, ((device *)user)->trusted);
 }
 #endif
 
@@ -212,10 +207,12 @@ static void set_memory(device *one, int out_of_pool) {
     config->client.receive_size = sizeof one->receive;
     config->client.cache_slots = SLOTS;
     config->client.cache_slot_bytes = SLOT_BYTES;
+    config->client.jpeg_memory_size = TW_JPEG_MEMORY_SIZE;
     if (out_of_pool) {
         config->byte_pool = &bytes;
         return;
     }
+    config->client.jpeg_memory = one->jpeg;
     config->client.receive = one->receive;
     config->client.cache = one->cache;
     config->client.cache_size = sizeof one->cache;
@@ -241,9 +238,7 @@ static void set(device *one, const char *word) {
     } else if (strncmp(word, "memory=", 7) == 0) {
         config->memory_size = (ULONG)number(value);
     } else if (strncmp(word, "v6=", 3) == 0) {
-        config->server.nxd_ip_version = NX_IP_VERSION_V6;
-        memset(&config->server.nxd_ip_address, 0, sizeof config->server.nxd_ip_address);
-        config->server.nxd_ip_address.v6[3] = (ULONG)number(value);
+        config->server = host_server(NX_IP_VERSION_V6);
     } else if (strncmp(word, "v4=", 3) == 0) {
         config->server.nxd_ip_address.v4 = (ULONG)number(value);
     } else if (strncmp(word, "resolve=", 8) == 0) {
@@ -256,6 +251,7 @@ static void set(device *one, const char *word) {
     }
 #if TW_THREADX_WITH_TLS
     else if (strncmp(word, "tls=", 4) == 0) {
+        strncpy(one->trusted, value, sizeof one->trusted - 1);
         config->tls_setup = set_up_tls;
     }
 #endif
@@ -269,8 +265,7 @@ static UINT create(device *one, UINT port, int out_of_pool, char **words, int co
     memset(config, 0, sizeof *config);
     one->width = 320;
     one->height = 240;
-    one->hold = 0;
-    one->updates = 0;
+    one->hold = one->is_nosy = 0;
     config->client.device_id = one == devices ? "threadx-0" : "threadx-1";
     config->client.pixel_format = TW_PIXEL_RGB565;
     config->client.framebuffer = one->framebuffer;
@@ -282,9 +277,8 @@ static UINT create(device *one, UINT port, int out_of_pool, char **words, int co
         TW_CAPABILITY_TOUCH | TW_CAPABILITY_CLIPBOARD | TW_CAPABILITY_INPUT_ECHO | TW_CAPABILITY_RESIZE;
     config->client.callbacks = &callbacks;
     config->client.user = one;
+    config->server = host_server(NX_IP_VERSION_V4);
     config->client.now_us = now_us;
-    config->server.nxd_ip_version = NX_IP_VERSION_V4;
-    config->server.nxd_ip_address.v4 = IP_ADDRESS(127, 0, 0, 1);
     config->port = port;
     config->random = fill_random;
     config->state = on_state;
@@ -332,7 +326,7 @@ static UINT type(const command *given) {
     ULONG taken = 0;
     const UINT status = tw_threadx_text(
         &given->one->session, given->words[2], (ULONG)strlen(given->words[2]), &taken, value(given, 3));
-    SAY("%ld taken %u\n", index_of(given->one), taken);
+    host_say("%ld taken %u\n", index_of(given->one), taken);
     return status;
 }
 
@@ -354,26 +348,24 @@ static UINT set_speed(const command *given) {
 }
 
 static UINT dump(const command *given) {
+    static uint16_t copy[MOST_WIDTH * MOST_HEIGHT];
     const device *one = given->one;
-    FILE *file = fopen(given->words[2], "wb");
-    size_t done = 0;
-    if (file != NULL) {
-        (void)pthread_mutex_lock(&mine);
-        done = fwrite(one->shown, 2, (size_t)one->width * one->height, file);
-        (void)pthread_mutex_unlock(&mine);
-        (void)fclose(file);
-    }
-    return done == (size_t)one->width * one->height ? TX_SUCCESS : TX_NOT_DONE;
+    const size_t pixels = (size_t)one->width * one->height;
+    TX_INTERRUPT_SAVE_AREA
+    TX_DISABLE
+    memcpy(copy, one->shown, pixels * sizeof *copy);
+    TX_RESTORE
+    return host_save(given->words[2], copy, pixels * sizeof *copy) ? TX_SUCCESS : TX_NOT_DONE;
 }
 
 static UINT report(const command *given) {
     TW_THREADX_STATISTICS found;
     const UINT status = tw_threadx_statistics(&given->one->session, &found);
     if (status == TX_SUCCESS) {
-        SAY("%ld statistics state=%u code=%u status=%u attempts=%u connections=%u packets_received=%u "
-            "packets_sent=%u bytes_received=%llu bytes_sent=%llu inputs=%u joined=%u lost=%u refused=%u "
-            "shortages=%u window_waits=%u draw_waits=%u client_bytes=%llu updates=%u inputs_shown=%u "
-            "input_to_picture_us=%u input_to_picture_sum_us=%llu updates_dropped=%u\n",
+        host_say("%ld statistics state=%u code=%u status=%u attempts=%u connections=%u packets_received=%u "
+                 "packets_sent=%u bytes_received=%llu bytes_sent=%llu inputs=%u joined=%u lost=%u refused=%u "
+                 "shortages=%u window_waits=%u draw_waits=%u client_bytes=%llu updates=%u inputs_shown=%u "
+                 "input_to_picture_us=%u input_to_picture_sum_us=%llu updates_dropped=%u\n",
             index_of(given->one), found.state, found.code, found.status, found.attempts, found.connections,
             found.packets_received, found.packets_sent, (unsigned long long)found.bytes_received,
             (unsigned long long)found.bytes_sent, found.inputs, found.inputs_joined, found.inputs_lost,
@@ -385,26 +377,26 @@ static UINT report(const command *given) {
     return status;
 }
 
-static UINT hold(const command *given) {
-    (void)pthread_mutex_lock(&mine);
-    given->one->hold = value(given, 2);
-    (void)pthread_mutex_unlock(&mine);
-    return TX_SUCCESS;
-}
-
 static UINT count_resources(void) {
-    ULONG total = 0, available = 0;
+    ULONG total = 0, available = 0, used = 0;
     const UINT status = nx_packet_pool_info_get(&packets, &total, &available, NX_NULL, NX_NULL, NX_NULL);
-    SAY("0 resources packets=%u bytes=%u allocated=%u sockets=%u\n", total - available, bytes.used,
-        bytes.allocated, ip.sockets);
+    const ULONG allocated = host_allocated(&bytes, &used);
+    host_say("0 resources packets=%u bytes=%u allocated=%u sockets=%u\n", total - available, used, allocated,
+        host_sockets(&ip));
     return status;
 }
 
-static UINT spoil_randomness(const command *given) {
-    (void)pthread_mutex_lock(&mine);
-    has_no_randomness = (int)value(given, 2);
-    (void)pthread_mutex_unlock(&mine);
-    return TX_SUCCESS;
+/* Started and stopped again before its thread has looked, so many times. */
+static UINT flick(const command *given) {
+    TW_THREADX *session = &given->one->session;
+    UINT status = TX_SUCCESS;
+    for (UINT i = value(given, 2); i != 0 && status == TX_SUCCESS; i--) {
+        status = tw_threadx_start(session);
+        if (status == TX_SUCCESS) {
+            status = tw_threadx_stop(session, 500);
+        }
+    }
+    return status;
 }
 
 /* Of the test, not of the session. */
@@ -413,30 +405,41 @@ static UINT run_other(const command *given) {
         return dump(given);
     }
     if (is(given, "hold")) {
-        return hold(given);
+        write_shared(&given->one->hold, value(given, 2));
+        return TX_SUCCESS;
+    }
+    if (is(given, "nosy")) {
+        write_shared(&given->one->is_nosy, value(given, 2));
+        return TX_SUCCESS;
     }
     if (is(given, "resources")) {
         return count_resources();
     }
     if (is(given, "norandom")) {
-        return spoil_randomness(given);
+        write_shared(&has_no_randomness, value(given, 2));
+        return TX_SUCCESS;
     }
     if (is(given, "refuse")) {
-        nx_standin_refuse(&packets, (LONG)strtol(given->words[2], NULL, 0));
+        host_refuse(&packets, (LONG)strtol(given->words[2], NULL, 0));
         return TX_SUCCESS;
     }
     if (is(given, "window")) {
-        nx_standin_window(&given->one->session.socket, (LONG)strtol(given->words[2], NULL, 0));
+        host_window(&given->one->session.socket, (LONG)strtol(given->words[2], NULL, 0));
         return TX_SUCCESS;
     }
     if (is(given, "stack")) {
-        SAY("%ld stack %u\n", index_of(given->one), tx_standin_stack_used(&given->one->session.thread));
+        host_say("%ld stack %u\n", index_of(given->one), host_stack_used(&given->one->session.thread));
         return TX_SUCCESS;
     }
-    if (is(given, "exit")) {
-        exit(0);
+    if (is(given, "clock")) {
+        tx_time_set((ULONG)number(given->words[2]));
+        return TX_SUCCESS;
     }
-    (void)fprintf(stderr, "no command %s\n", given->words[0]);
+    if (is(given, "link")) {
+        host_link(&ip, value(given, 2));
+        return TX_SUCCESS;
+    }
+    host_say("no command %s\n", given->words[0]);
     abort();
 }
 
@@ -452,8 +455,14 @@ static UINT run_life(const command *given) {
     if (is(given, "stop")) {
         return tw_threadx_stop(session, value(given, 2));
     }
+    if (is(given, "flick")) {
+        return flick(given);
+    }
     if (is(given, "delete")) {
         return tw_threadx_delete(session, value(given, 2));
+    }
+    if (is(given, "retry")) {
+        return tw_threadx_retry(session);
     }
     if (is(given, "drawn")) {
         return tw_threadx_draw_done(session);
@@ -513,11 +522,9 @@ static UINT run(const command *given) {
     return run_life(given);
 }
 
-static void *interrupt(void *given) {
+static void interrupt(void *given) {
     command *one = given;
-    tx_standin_interrupt(1);
     one->status = run(one);
-    return NULL;
 }
 
 /* "!" in front: from an interrupt. */
@@ -529,8 +536,8 @@ static void obey(char *line) {
     for (int i = 0; i < WORDS; i++) {
         given.words[i] = none;
     }
-    for (char *word = strtok_r(line + is_interrupt, " \n", &rest); word != NULL && given.count < WORDS;
-        word = strtok_r(NULL, " \n", &rest)) {
+    for (char *word = strtok_r(line + is_interrupt, " ", &rest); word != NULL && given.count < WORDS;
+        word = strtok_r(NULL, " ", &rest)) {
         given.words[given.count++] = word;
     }
     if (given.count < 2) {
@@ -538,17 +545,17 @@ static void obey(char *line) {
     }
     given.one = &devices[number(given.words[1]) % SESSIONS];
     if (is_interrupt) {
-        start_interrupt(interrupt, &given, 1);
+        host_interrupt(interrupt, &given, 1);
     } else {
         given.status = run(&given);
     }
-    SAY("= %u\n", given.status);
+    host_say("= %u\n", given.status);
 }
 
 static VOID listen_to_commands(ULONG unused) {
     char line[4096];
     (void)unused;
-    while (fgets(line, sizeof line, stdin) != NULL) {
+    while (host_read_line(line, sizeof line)) {
         obey(line);
     }
     exit(0);
@@ -556,16 +563,16 @@ static VOID listen_to_commands(ULONG unused) {
 
 VOID tx_application_define(VOID *first_unused_memory) {
     (void)first_unused_memory;
-    nx_standin_ip_create(&ip, &packets);
+    nx_system_initialize();
     if (nx_packet_pool_create(&packets, device_name, PAYLOAD, packet_memory, sizeof packet_memory)
             != NX_SUCCESS
-        || nx_tcp_enable(&ip) != NX_SUCCESS
         || tx_byte_pool_create(&bytes, device_name, byte_memory, sizeof byte_memory) != TX_SUCCESS
         || tx_thread_create(&commander, device_name, listen_to_commands, 0, stacks[SESSIONS], STACK, 20, 20,
                TX_NO_TIME_SLICE, TX_AUTO_START)
                != TX_SUCCESS) {
         abort();
     }
+    host_ip_create(&ip, &packets);
 }
 
 int main(void) {

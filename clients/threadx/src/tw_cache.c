@@ -23,14 +23,13 @@ tw_status tw_cache_start(tw_client *client, const tw_client_config *config) {
 }
 
 void tw_cache_forget(tw_client *client) {
-    memset(client->cache, 0, (size_t)client->cache_slots * SLOT_HEAD);
+    if (client->cache != NULL) {
+        memset(client->cache, 0, (size_t)client->cache_slots * SLOT_HEAD);
+    }
 }
 
 static tw_status check_slot(const tw_client *client, uint32_t slot) {
-    return client->cache != NULL && slot < client->cache_slots
-                   && (client->capabilities & TW_CAPABILITY_COPY) != 0
-               ? TW_OK
-               : TW_CODE_NOT_OFFERED;
+    return slot < client->cache_slots ? TW_OK : TW_CODE_NOT_OFFERED; /* without a cache there are none */
 }
 
 static uint8_t *head_of(const tw_client *client, uint32_t slot) {
@@ -41,15 +40,19 @@ static uint8_t *pixels_of(const tw_client *client, uint32_t slot) {
     return head_of(client, client->cache_slots) + (size_t)slot * client->cache_slot_bytes;
 }
 
-/* No product overflows: sides have at most 4096 pixels of at most 4 bytes. */
-static bool fits(const tw_client *client, const tw_rect *rect) {
-    return rect->width * rect->height * client->stored <= client->cache_slot_bytes;
+/* Bytes of a row in a slot. */
+static ptrdiff_t row_of(const tw_client *client, const tw_rect *rect) {
+    return (ptrdiff_t)((size_t)rect->width * tw_stored(client));
 }
 
-tw_status tw_cache_store(tw_client *client, uint32_t slot, const tw_rect *rect) {
-    const size_t length = (size_t)rect->width * client->stored;
-    uint8_t *head, *to;
-    const uint8_t *from;
+/* No product overflows: sides have at most 4096 pixels of at most 4 bytes. */
+static bool fits(const tw_client *client, const tw_rect *rect) {
+    return rect->width * rect->height * tw_stored(client) <= client->cache_slot_bytes;
+}
+
+tw_status tw_take_cache_store(tw_client *client, const tw_body *body) {
+    const uint32_t slot = body->number[0];
+    const tw_rect *rect = &body->rect;
     TW_TRY(check_slot(client, slot));
     TW_TRY(tw_check_inside(client, rect));
     if (!fits(client, rect)) {
@@ -58,25 +61,20 @@ tw_status tw_cache_store(tw_client *client, uint32_t slot, const tw_rect *rect) 
 #    if TW_WITH_CURSOR
     tw_uncover(client, rect);
 #    endif
-    head = head_of(client, slot);
-    tw_put_number(tw_put_number(head, rect->width, 2), rect->height, 2);
-    to = pixels_of(client, slot);
-    from = tw_pixel_at(client, rect->x, rect->y);
-    for (uint32_t row = 0; row < rect->height; row++, to += length, from += client->stride) {
-        memcpy(to, from, length);
-    }
+    tw_put_number(tw_put_number(head_of(client, slot), rect->width, 2), rect->height, 2);
+    tw_copy_rows(client, pixels_of(client, slot), row_of(client, rect), tw_pixel_at(client, rect->x, rect->y),
+        (ptrdiff_t)client->stride, rect);
     return TW_OK;
 }
 
-tw_status tw_cache_draw(tw_client *client, uint32_t slot, const tw_point *position) {
-    const uint8_t *head, *from;
-    uint8_t *to;
-    size_t length;
+tw_status tw_take_cache_draw(tw_client *client, const tw_body *body) {
+    const uint32_t slot = body->number[0];
+    const uint8_t *head;
     tw_rect rect;
     TW_TRY(check_slot(client, slot));
     head = head_of(client, slot);
-    rect.x = position->x;
-    rect.y = position->y;
+    rect.x = body->point.x;
+    rect.y = body->point.y;
     rect.width = head[0] | (uint32_t)head[1] << 8;
     rect.height = head[2] | (uint32_t)head[3] << 8;
     /* After a resume the memory is what the caller kept, or did not keep: it is not trusted. */
@@ -88,13 +86,9 @@ tw_status tw_cache_draw(tw_client *client, uint32_t slot, const tw_point *positi
 #    if TW_WITH_CURSOR
     tw_uncover(client, &rect);
 #    endif
-    length = (size_t)rect.width * client->stored;
-    from = pixels_of(client, slot);
-    to = tw_pixel_at(client, rect.x, rect.y);
-    for (uint32_t row = 0; row < rect.height; row++, to += client->stride, from += length) {
-        memcpy(to, from, length);
-    }
-    tw_show(client, rect.x, rect.y, rect.width, rect.height, tw_pixel_at(client, rect.x, rect.y));
+    tw_copy_rows(client, tw_pixel_at(client, rect.x, rect.y), (ptrdiff_t)client->stride,
+        pixels_of(client, slot), row_of(client, &rect), &rect);
+    tw_show_rect(client, &rect);
     return TW_OK;
 }
 

@@ -3,9 +3,10 @@
 
 #define MS_PER_S 1000U
 #define PANEL_CAPABILITIES \
-    ((uint32_t)(TW_CAPABILITY_EXPLAIN | TW_CAPABILITY_VIEW_ONLY | TW_CAPABILITY_BELL \
-                | TW_CAPABILITY_INPUT_ECHO | TW_CAPABILITY_RESIZE | TW_CAPABILITY_TOUCH \
-                | (TW_WITH_CLIPBOARD ? TW_CAPABILITY_CLIPBOARD : 0)))
+    ((uint32_t)(TW_CAPABILITY_VIEW_ONLY | TW_CAPABILITY_TOUCH | (TW_WITH_RESIZE ? TW_CAPABILITY_RESIZE : 0) \
+                | (TW_WITH_CLIPBOARD ? TW_CAPABILITY_CLIPBOARD : 0) \
+                | (TW_WITH_EVENTS ? TW_CAPABILITY_EXPLAIN | TW_CAPABILITY_BELL | TW_CAPABILITY_INPUT_ECHO \
+                                  : 0)))
 
 /* The block has room to align it. */
 #define ALIGNMENT 8U
@@ -31,7 +32,7 @@ static uint32_t widest_rect(const tw_client_config *config) {
 
 /* Bytes of the block beyond the client itself. */
 static size_t model_size(const tw_client_config *config) {
-    return config->model_kib == 0
+    return config->model_kib == 0 || !TW_WITH_CODEC
                ? 0
                : (size_t)config->model_kib * 1024 + TW_CODEC_ROWS_SIZE(widest_rect(config));
 }
@@ -62,7 +63,7 @@ static tw_status set_up_panel(tw_client *client, const tw_client_config *config)
     if ((config->framebuffer == NULL) == (config->strip == NULL)) {
         return TW_CODE_ARGUMENT;
     }
-    if (client->strips) {
+    if (tw_in_strips(client)) {
         tw_client_surface(client, config->strip, config->strip_size, 0);
     } else {
         tw_client_surface(client, config->framebuffer, config->framebuffer_size, config->stride);
@@ -92,6 +93,7 @@ static tw_status set_up_limits(tw_client *client, const tw_client_config *config
     return TW_OK;
 }
 
+#if TW_WITH_CODEC
 /* `block`: what follows the client itself. */
 static tw_status set_up_codec(tw_client *client, const tw_client_config *config, void *block) {
     if (config->model_kib == 0) {
@@ -100,18 +102,14 @@ static tw_status set_up_codec(tw_client *client, const tw_client_config *config,
     if (config->model_kib != 16 && config->model_kib != 32 && config->model_kib != 48) {
         return TW_CODE_ARGUMENT;
     }
-#if TW_WITH_CODEC
     client->model_kib = (uint8_t)config->model_kib;
     client->model = (tw_codec_model *)block;
     client->rows = (uint32_t *)block + config->model_kib * 256;
     return TW_OK;
-#else
-    (void)client;
-    (void)block;
-    return TW_CODE_UNSUPPORTED;
-#endif
 }
+#endif
 
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
 static tw_status set_up_jpeg(tw_client *client, const tw_client_config *config) {
     const unsigned all =
         TW_SUBSAMPLING_S444 | TW_SUBSAMPLING_S422 | TW_SUBSAMPLING_S420 | TW_SUBSAMPLING_GREY;
@@ -122,8 +120,8 @@ static tw_status set_up_jpeg(tw_client *client, const tw_client_config *config) 
         return TW_CODE_ARGUMENT;
     }
     client->jpeg_subsamplings = (uint8_t)(config->jpeg_subsamplings != 0 ? config->jpeg_subsamplings : all);
+#    if TW_WITH_JPEG_HOOK
     if (config->jpeg != NULL) {
-#if TW_WITH_JPEG_HOOK
         if (config->jpeg_stream == NULL) {
             return TW_CODE_ARGUMENT;
         }
@@ -133,58 +131,69 @@ static tw_status set_up_jpeg(tw_client *client, const tw_client_config *config) 
         client->jpeg = config->jpeg;
         client->jpeg_stream = (uint8_t *)config->jpeg_stream;
         return TW_OK;
-#else
-        return TW_CODE_UNSUPPORTED;
-#endif
     }
-#if TW_WITH_JPEG
+#    endif
+#    if TW_WITH_JPEG
     if (config->jpeg_memory_size < TW_JPEG_MEMORY_SIZE) {
         return TW_CODE_MEMORY;
     }
     client->decoder =
         (tw_jpeg_decoder *)(void *)((uint8_t *)config->jpeg_memory + gap_before(config->jpeg_memory));
     client->decoder->quality = 0;
+#    endif
     return TW_OK;
-#else
-    return TW_CODE_UNSUPPORTED;
+}
 #endif
+
+/* Whether it asks for something that tw_config.h leaves out. */
+static bool wants_too_much(const tw_client_config *config) {
+    return (config->model_kib != 0 && !TW_WITH_CODEC)
+           || (config->jpeg != NULL && !TW_WITH_JPEG_HOOK)
+           /* `jpeg` takes its place */
+           || (config->jpeg_memory != NULL && config->jpeg == NULL && !TW_WITH_JPEG)
+           || (config->strip != NULL && !TW_WITH_STRIPS) || (config->key != NULL && !TW_WITH_HMAC)
+           || (config->resume != NULL && config->resume->valid && !TW_WITH_RESUME)
+           || (config->cursor == TW_CURSOR_LOCAL && !TW_WITH_CURSOR)
+           || (config->cache != NULL && !TW_WITH_CACHE);
 }
 
 static tw_status set_up(tw_client *client, const tw_client_config *config, void *block) {
+    if (wants_too_much(config)) {
+        return TW_CODE_UNSUPPORTED;
+    }
     TW_TRY(set_up_panel(client, config));
     TW_TRY(set_up_limits(client, config));
+#if TW_WITH_CODEC
     TW_TRY(set_up_codec(client, config, block));
+#else
+    (void)block;
+#endif
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
     TW_TRY(set_up_jpeg(client, config));
+#endif
     if (config->device_id == NULL || config->density > 0xFFFF || config->cursor > TW_CURSOR_LOCAL
         || (config->capabilities & ~PANEL_CAPABILITIES) != 0
         || (config->key != NULL && config->ticket != NULL)
         || (config->ticket != NULL && (config->ticket_size < 1 || config->ticket_size > 64))) {
         return TW_CODE_ARGUMENT;
     }
-    if (config->key != NULL && !TW_WITH_HMAC) {
-        return TW_CODE_UNSUPPORTED;
-    }
     client->callbacks = config->callbacks != NULL ? config->callbacks : &no_callbacks;
     client->user = config->user;
     client->now_us = config->now_us;
-    if (config->cursor == TW_CURSOR_LOCAL) {
 #if TW_WITH_CURSOR
+    if (config->cursor == TW_CURSOR_LOCAL) {
         TW_TRY(tw_cursor_start(client, config));
-#else
-        return TW_CODE_UNSUPPORTED;
-#endif
     }
+#endif
     client->offered = config->capabilities;
-    if (TW_WITH_COPY && !client->strips && !config->unreadable) {
+    if (TW_WITH_COPY && !tw_in_strips(client) && !config->unreadable) {
         client->offered |= TW_CAPABILITY_COPY;
     }
-    if (config->cache != NULL) {
 #if TW_WITH_CACHE
+    if (config->cache != NULL) {
         TW_TRY(tw_cache_start(client, config));
-#else
-        return TW_CODE_UNSUPPORTED;
-#endif
     }
+#endif
     return tw_greet(client, config);
 }
 
@@ -233,57 +242,10 @@ static tw_status fail(tw_client *client, tw_status status) {
     return client->error;
 }
 
-/* Where a message of this type may come from. */
-typedef enum origin { FROM_SERVER, FROM_CLIENT, UNKNOWN, UNKNOWN_DRAWING } origin;
-
-static origin origin_of(unsigned type) {
-    switch (type) {
-    case TW_MSG_GOODBYE:
-    case TW_MSG_PROOF:
-    case TW_MSG_PING:
-    case TW_MSG_PONG:
-    case TW_MSG_NOTICE:
-    case TW_MSG_CLIPBOARD:
-    case TW_MSG_SETTING:
-    case TW_MSG_RESIZE:
-    case TW_MSG_WELCOME:
-    case TW_MSG_VIEW_STATE:
-    case TW_MSG_CONTROL_STATE:
-    case TW_MSG_CURSOR_SHAPE:
-    case TW_MSG_CURSOR_POSITION:
-    case TW_MSG_BELL:
-    case TW_MSG_INPUT_ECHO:
-    case TW_MSG_EXPLANATION:
-    case TW_MSG_BEGIN:
-    case TW_MSG_END:
-    case TW_MSG_FILL:
-    case TW_MSG_COPY:
-    case TW_MSG_CACHE_STORE:
-    case TW_MSG_CACHE_DRAW:
-    case TW_MSG_RAW:
-    case TW_MSG_PALETTE:
-    case TW_MSG_CODEC:
-    case TW_MSG_DEFLATE:
-    case TW_MSG_JPEG: return FROM_SERVER;
-    case TW_MSG_ACK:
-    case TW_MSG_POINTER:
-    case TW_MSG_TOUCH:
-    case TW_MSG_WHEEL:
-    case TW_MSG_KEY:
-    case TW_MSG_TEXT_INPUT:
-    case TW_MSG_VIEW:
-    case TW_MSG_CONTROL:
-    case TW_MSG_PAUSE:
-    case TW_MSG_REFRESH:
-    case TW_MSG_RESIZE_SESSION: return FROM_CLIENT;
-    default: return type >= TW_DRAWING_FIRST && type <= TW_DRAWING_LAST ? UNKNOWN_DRAWING : UNKNOWN;
-    }
-}
-
 /* The header of a message byte by byte: type, then a length of at most three bytes. */
 static tw_status take_header_byte(tw_client *client) {
     const unsigned at = client->header_length - 1U;
-    const uint8_t byte = client->header[at];
+    const uint8_t byte = client->header[at], type = client->header[0];
     if (at == 0) {
         return TW_OK;
     }
@@ -298,11 +260,12 @@ static tw_status take_header_byte(tw_client *client) {
         return TW_CODE_TOO_LONG;
     }
     client->in_body = 1;
-    switch (origin_of(client->header[0])) {
-    case FROM_CLIENT: return TW_CODE_BAD_STATE;
-    case UNKNOWN_DRAWING: return TW_CODE_PROTOCOL;
-    default: return TW_OK;
+    client->kind = tw_kind_of(type);
+    if (client->kind == NULL && type >= TW_DRAWING_FIRST && type <= TW_DRAWING_LAST) {
+        return TW_CODE_PROTOCOL; /* the picture would be wrong without it */
     }
+    return client->kind == NULL && type >= TW_MSG_ACK && type <= TW_MSG_RESIZE_SESSION ? TW_CODE_BAD_STATE
+                                                                                       : TW_OK;
 }
 
 /* Takes header bytes until the header is whole or the data ends. */
@@ -315,15 +278,14 @@ static tw_status take_header(tw_client *client, const uint8_t **at, const uint8_
 }
 
 #if TW_WITH_STATISTICS
-/* Types below 0x20 and from 0x40 to 0x5F come from servers; 0 is none of them. */
-static unsigned count_slot(unsigned type) {
-    return origin_of(type) == FROM_SERVER ? (type & 0x1F) | (type & 0x40) >> 1 : 0;
+static unsigned count_slot(const tw_kind *kind) {
+    return kind != NULL ? tw_slot_of(kind->type) : 0;
 }
 #endif
 
 static void count_message(tw_client *client) {
 #if TW_WITH_STATISTICS
-    const unsigned slot = client->state == TW_IN_GREETED ? 0 : count_slot(client->header[0]);
+    const unsigned slot = client->state == TW_IN_GREETED ? 0 : count_slot(client->kind);
     client->messages_of[slot]++;
     client->bytes_of[slot] += client->header_length + client->length;
 #else
@@ -342,9 +304,8 @@ static tw_status take_body(tw_client *client, const uint8_t **at, const uint8_t 
     const uint32_t part = given < missing ? (uint32_t)given : missing;
     const uint8_t *body = *at;
     const bool greeted = client->state == TW_IN_GREETED;
-    const unsigned type = client->header[0];
     *at += part;
-    if (!greeted && origin_of(type) == UNKNOWN) {
+    if (!greeted && client->kind == NULL) {
         client->received += part; /* skipped, without a place to keep it */
         if (part == missing) {
             TW_TRY(client->state & TW_IN_SESSION ? TW_OK : TW_CODE_BAD_STATE);
@@ -363,8 +324,8 @@ static tw_status take_body(tw_client *client, const uint8_t **at, const uint8_t 
     }
     count_message(client);
     TW_TRY(greeted ? tw_take_reply(client, body, client->length)
-                   : tw_take_message(client, type, body, client->length));
-    if (client->tile.row != client->tile.rect.height && body != client->receive) {
+                   : tw_take_message(client, client->kind, body, client->length));
+    if (tw_has_tile(client) && body != client->receive) {
         /* Pixels are pending in the middle of a rectangle: the rest of it must outlive `data`. */
         const size_t done = (size_t)(client->tile.at - body);
         memcpy(client->receive, body, client->length);
@@ -385,7 +346,7 @@ static void measure(tw_client *client) {
 }
 
 static tw_status step(tw_client *client, const uint8_t **at, const uint8_t *data_end) {
-    if (client->tile.row != client->tile.rect.height) {
+    if (tw_has_tile(client)) {
         return tw_draw_tile(client);
     }
 #if TW_WITH_CURSOR
@@ -418,7 +379,7 @@ static bool has_work(const tw_client *client) {
         return true;
     }
 #endif
-    return client->tile.row != client->tile.rect.height || client->ack_due;
+    return tw_has_tile(client) || client->ack_due;
 }
 
 static tw_status take(tw_client *client, const uint8_t **at, const uint8_t *data_end) {
@@ -545,7 +506,7 @@ void tw_client_statistics(const tw_client *client, tw_statistics *statistics) {
 }
 
 void tw_client_count(const tw_client *client, unsigned type, uint32_t *messages, uint64_t *bytes) {
-    const unsigned slot = count_slot(type);
+    const unsigned slot = count_slot(tw_kind_of(type));
     *messages = slot != 0 || type == 0 ? client->messages_of[slot] : 0;
     *bytes = slot != 0 || type == 0 ? client->bytes_of[slot] : 0;
 }

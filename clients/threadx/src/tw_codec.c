@@ -291,6 +291,8 @@ static inline uint32_t take_pixel(
             return first.colour;
         }
         g[0] = first;
+    } else {
+        memset(g, 0, sizeof g);
     }
     return take_hard(d, above, now, &tried, g, small, text);
 }

@@ -276,7 +276,10 @@ static inline int32_t tw_codec_blend(
         span = -span;
         way = -way;
     }
-    result = low + (way < 0 ? -((-2 * way + span) / (2 * span)) : (2 * way + span) / (2 * span));
+    /* Of what is not negative, so that processors without a division need one kind of it. */
+    result = low
+             + (way < 0 ? -(int32_t)((uint32_t)(-2 * way + span) / (2 * (uint32_t)span))
+                        : (int32_t)((uint32_t)(2 * way + span) / (2 * (uint32_t)span)));
     return result < 0 ? 0 : result > most ? most : result;
 }
 

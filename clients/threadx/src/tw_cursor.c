@@ -19,10 +19,10 @@ tw_status tw_cursor_start(tw_client *client, const tw_client_config *config) {
     const size_t side = config->cursor_max_side, pixels = side * side;
     const bool overlay = client->callbacks->cursor_shape != NULL;
     if (side < 1 || side > TW_MAX_CURSOR_SIDE || config->cursor_memory == NULL
-        || (!overlay && (client->strips || config->unreadable))) {
+        || (!overlay && (tw_in_strips(client) || config->unreadable))) {
         return TW_CODE_ARGUMENT;
     }
-    if (config->cursor_memory_size < TW_CURSOR_SIZE(side, overlay ? 0U : (size_t)client->stored)) {
+    if (config->cursor_memory_size < TW_CURSOR_SIZE(side, overlay ? 0U : (size_t)tw_stored(client))) {
         return TW_CODE_MEMORY;
     }
     cursor->max_side = (uint8_t)side;
@@ -50,14 +50,12 @@ static bool is_overlay(const tw_cursor *cursor) {
 /* The rows that are saved and those of the framebuffer, one way or the other. */
 static void exchange(tw_client *client, bool save) {
     const tw_rect *at = &client->cursor.at;
-    const size_t length = (size_t)at->width * client->stored;
+    const ptrdiff_t step = (ptrdiff_t)client->stride, row = (ptrdiff_t)(at->width * tw_stored(client));
     uint8_t *there = tw_pixel_at(client, at->x, at->y), *here = client->cursor.under;
-    for (uint32_t row = 0; row < at->height; row++, there += client->stride, here += length) {
-        if (save) {
-            memcpy(here, there, length);
-        } else {
-            memcpy(there, here, length);
-        }
+    if (save) {
+        tw_copy_rows(client, here, row, there, step, at);
+    } else {
+        tw_copy_rows(client, there, step, here, row, at);
     }
 }
 
@@ -103,20 +101,18 @@ static void expand(const tw_client *client, const uint8_t *stored, uint32_t *cha
     }
 }
 
-/* colour + background * (255 - alpha) / 255, rounded; the quotient is exact below 65,535. */
-static uint32_t over(uint32_t colour, uint32_t background, uint32_t alpha) {
-    const uint32_t share = background * (255 - alpha) + 127;
-    return at_most(colour + ((share + 1 + (share >> 8)) >> 8), 255);
-}
-
 static void blend(const tw_client *client, uint8_t *stored, const uint8_t *pixel) {
     uint32_t channels[3], value;
     if ((pixel[0] | pixel[1] | pixel[2] | pixel[3]) == 0) {
         return;
     }
     expand(client, stored, channels);
-    value = tw_value_of(client->format, over(pixel[2], channels[0], pixel[3]),
-        over(pixel[1], channels[1], pixel[3]), over(pixel[0], channels[2], pixel[3]));
+    for (unsigned i = 0; i < 3; i++) {
+        /* colour + background * (255 - alpha) / 255, rounded; the quotient is exact below 65,535. */
+        const uint32_t share = channels[i] * (255U - pixel[3]) + 127;
+        channels[i] = at_most(pixel[2 - i] + ((share + 1 + (share >> 8)) >> 8), 255);
+    }
+    value = tw_value_of(client->format, channels[0], channels[1], channels[2]);
     tw_store_values(client, stored, &value, 1);
 }
 
@@ -136,7 +132,7 @@ static void draw(tw_client *client) {
     for (uint32_t row = 0; row < at->height; row++) {
         const uint8_t *pixel = cursor->pixels + 4 * ((top + row) * shape->width + left);
         uint8_t *stored = tw_pixel_at(client, at->x, at->y + row);
-        for (uint32_t i = 0; i < at->width; i++, pixel += 4, stored += client->stored) {
+        for (uint32_t i = 0; i < at->width; i++, pixel += 4, stored += tw_stored(client)) {
             blend(client, stored, pixel);
         }
     }
@@ -156,10 +152,6 @@ static void redraw(tw_client *client) {
     cursor->due = (uint8_t)((stale->width != 0 ? HAND_OUT_STALE : 0) | (at->width != 0 ? HAND_OUT : 0));
 }
 
-static void hand_out(tw_client *client, const tw_rect *rect) {
-    tw_show(client, rect->x, rect->y, rect->width, rect->height, tw_pixel_at(client, rect->x, rect->y));
-}
-
 void tw_cursor_step(tw_client *client) {
     tw_cursor *cursor = &client->cursor;
     if (cursor->due & REDRAW) {
@@ -169,10 +161,10 @@ void tw_cursor_step(tw_client *client) {
         const tw_rect stale = cursor->stale;
         cursor->due &= (uint8_t)~HAND_OUT_STALE;
         cursor->stale.width = 0;
-        hand_out(client, &stale);
+        tw_show_rect(client, &stale);
     } else if (cursor->due & HAND_OUT) {
         cursor->due = 0;
-        hand_out(client, &cursor->at);
+        tw_show_rect(client, &cursor->at);
     }
 }
 

@@ -6,32 +6,28 @@ uint32_t tw_now_us(const tw_client *client) {
 }
 
 tw_status tw_check_surface(const tw_client *client) {
-    const size_t row = (size_t)client->width * client->stored;
-    if (client->surface == NULL
-        || ((uintptr_t)client->surface | (client->strips ? 0 : client->stride)) % client->stored != 0) {
+    const size_t row = (size_t)client->width * tw_stored(client);
+    const size_t step = tw_in_strips(client) ? 0 : client->stride;
+    if (client->surface == NULL || (((uintptr_t)client->surface | step) & (tw_stored(client) - 1U)) != 0) {
         return TW_CODE_ARGUMENT;
     }
-    if (client->strips) {
-        return client->surface_size < row ? TW_CODE_MEMORY : TW_OK;
-    }
-    /* By division, since a stride of any size must not overflow. */
-    if (client->stride < row || client->surface_size < row
-        || (client->height > 1 && (client->surface_size - row) / (client->height - 1) < client->stride)) {
+    /* A stride of any size must not overflow; the longest row of a panel is far shorter than that. */
+    if (client->height > 1 && step != 0 && (step < row || step > SIZE_MAX / (2 * TW_MAX_SIDE))) {
         return TW_CODE_MEMORY;
     }
-    return TW_OK;
+    return client->surface_size < row || client->surface_size - row < step * (client->height - 1)
+               ? TW_CODE_MEMORY
+               : TW_OK;
 }
 
 void tw_client_surface(tw_client *client, void *memory, size_t size, size_t stride) {
     client->surface = (uint8_t *)memory;
     client->surface_size = size;
-    client->stride = stride != 0 ? stride : (size_t)client->width * client->stored;
+    client->stride = stride != 0 ? stride : (size_t)client->width * tw_stored(client);
 }
 
-tw_status tw_take_begin(tw_client *client, tw_reader *reader) {
-    const uint32_t update = tw_read_varint(reader, 1, 0xFFFFFFFF);
-    const uint32_t input = tw_read_varint(reader, 0, 0xFFFFFFFF);
-    TW_TRY(tw_admit(client, reader, TW_IN_OPEN));
+tw_status tw_take_begin(tw_client *client, const tw_body *body) {
+    const uint32_t update = body->number[0], input = body->number[1];
     if (update != client->begun + 1 || input > client->input) {
         return TW_CODE_BAD_VALUE;
     }
@@ -59,8 +55,8 @@ static void count_update(tw_client *client) {
 }
 #endif
 
-tw_status tw_take_end(tw_client *client, tw_reader *reader) {
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
+tw_status tw_take_end(tw_client *client, const tw_body *body) {
+    (void)body;
     client->ended = client->begun;
     client->state = TW_IN_OPEN;
     client->present_due = client->ack_due = 1;
@@ -97,7 +93,7 @@ tw_status tw_check_limits(const tw_client *client, const tw_rect *rect) {
 }
 
 uint8_t *tw_pixel_at(const tw_client *client, uint32_t x, uint32_t y) {
-    return client->surface + y * client->stride + (size_t)x * client->stored;
+    return client->surface + y * client->stride + (size_t)x * tw_stored(client);
 }
 
 void tw_show(
@@ -108,6 +104,10 @@ void tw_show(
         || callbacks->draw(client->user, x, y, width, height, pixels) == TW_DRAW_DONE) {
         client->pending = 0;
     }
+}
+
+void tw_show_rect(tw_client *client, const tw_rect *rect) {
+    tw_show(client, rect->x, rect->y, rect->width, rect->height, tw_pixel_at(client, rect->x, rect->y));
 }
 
 static void fill_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t rows) {
@@ -121,7 +121,7 @@ static void raw_rows(tw_client *client, uint8_t *out, size_t stride, uint32_t ro
     const uint32_t width = client->tile.rect.width;
     for (; rows != 0; rows--, out += stride) {
         tw_store_pixels(client, out, client->tile.at, width);
-        client->tile.at += (size_t)width * client->packed;
+        client->tile.at += (size_t)width * tw_packed(client);
     }
 }
 
@@ -154,147 +154,37 @@ static tw_status decode_rows(tw_client *client, uint8_t *out, size_t stride, uin
     }
 }
 
-tw_status tw_draw_tile(tw_client *client) {
+static tw_status draw_rows(tw_client *client) {
     tw_tile *tile = &client->tile;
     const tw_rect *rect = &tile->rect;
-    while (tile->row < rect->height && !client->pending) {
-        const uint32_t y = rect->y + tile->row;
-        uint32_t rows = rect->height - tile->row;
-        uint8_t *out = client->surface;
-        size_t stride = client->stride;
+    const uint32_t y = rect->y + tile->row;
+    uint32_t rows = rect->height - tile->row;
+    uint8_t *out = client->surface;
+    size_t stride = client->stride;
 #if TW_WITH_JPEG
-        if (tile->type == TW_MSG_JPEG && client->decoder != NULL) {
-            TW_TRY(tw_jpeg_draw(client));
-            continue;
-        }
-#endif
-        if (client->strips) {
-            stride = (size_t)rect->width * client->stored;
-            if (client->surface_size / stride < rows) {
-                rows = (uint32_t)(client->surface_size / stride);
-            }
-        } else {
-            out = tw_pixel_at(client, rect->x, y);
-        }
-        TW_TRY(decode_rows(client, out, stride, rows));
-        tile->row += rows;
-        tw_show(client, rect->x, y, rect->width, rows, out);
+    if (tile->type == TW_MSG_JPEG && client->decoder != NULL) {
+        return tw_jpeg_draw(client);
     }
+#endif
+    if (tw_in_strips(client)) {
+        stride = (size_t)rect->width * tw_stored(client);
+        if (client->surface_size / stride < rows) {
+            rows = (uint32_t)(client->surface_size / stride);
+        }
+    } else {
+        out = tw_pixel_at(client, rect->x, y);
+    }
+    TW_TRY(decode_rows(client, out, stride, rows));
+    tile->row += rows;
+    tw_show(client, rect->x, y, rect->width, rows, out);
     return TW_OK;
 }
 
-/* The tile is not begun before its first row is due: a payload that is refused draws nothing. */
-static void set_tile(tw_client *client, unsigned type, const tw_rect *rect, const tw_reader *reader) {
-    tw_tile *tile = &client->tile;
-    tile->type = (uint8_t)type;
-    tile->rect = *rect;
-    tile->row = rect->height;
-    tile->at = reader->at;
-    tile->end = reader->end;
-}
-
-static tw_status start_tile(tw_client *client) {
-#if TW_WITH_CURSOR
-    tw_uncover(client, &client->tile.rect);
-#endif
-    client->tile.row = 0;
-    return tw_draw_tile(client);
-}
-
-static tw_status take_fill(tw_client *client, tw_reader *reader) {
-    const tw_rect rect = tw_read_rect(reader);
-    const size_t length = tw_left(reader);
-    if (length < 1) {
-        tw_refuse(reader, TW_CODE_PROTOCOL);
-    } else if (length > 3) {
-        tw_refuse(reader, TW_CODE_BAD_VALUE);
-    }
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    TW_TRY(tw_check_inside(client, &rect));
-    if (length != client->packed) {
-        return TW_CODE_BAD_PAYLOAD;
-    }
-    set_tile(client, TW_MSG_FILL, &rect, reader);
-    return start_tile(client);
-}
-
-static tw_status take_pixels(tw_client *client, unsigned type, tw_reader *reader) {
-    const tw_rect rect = tw_read_rect(reader);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    TW_TRY(tw_check_limits(client, &rect));
-    if (type == TW_MSG_RAW && tw_left(reader) != (size_t)rect.width * rect.height * client->packed) {
-        return TW_CODE_BAD_PAYLOAD;
-    }
-    set_tile(client, type, &rect, reader);
-    if (type == TW_MSG_PALETTE) {
-        TW_TRY(tw_palette_start(client));
-    }
-    return start_tile(client);
-}
-
-#if TW_WITH_COPY
-static void copy(tw_client *client, const tw_rect *rect, const tw_point *source) {
-    const size_t length = (size_t)rect->width * client->stored;
-    uint8_t *to = tw_pixel_at(client, rect->x, rect->y);
-    const uint8_t *from = tw_pixel_at(client, source->x, source->y);
-    for (uint32_t i = 0; i < rect->height; i++) {
-        /* Downwards the last row goes first, before it is written over. */
-        const size_t row = (source->y < rect->y ? rect->height - 1 - i : i) * client->stride;
-        memmove(to + row, from + row, length);
-    }
-    tw_show(client, rect->x, rect->y, rect->width, rect->height, to);
-}
-#endif
-
-static tw_status take_copy(tw_client *client, tw_reader *reader) {
-    const tw_rect rect = tw_read_rect(reader);
-    const tw_point source = tw_read_point(reader);
-    tw_rect from = rect;
-    from.x = source.x;
-    from.y = source.y;
-    tw_read_end(reader);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    if (!(client->capabilities & TW_CAPABILITY_COPY)) {
-        return TW_CODE_NOT_OFFERED;
-    }
-    TW_TRY(tw_check_inside(client, &rect));
-    TW_TRY(tw_check_inside(client, &from));
-#if TW_WITH_CURSOR
-    tw_uncover(client, &rect);
-    tw_uncover(client, &from);
-#endif
-#if TW_WITH_COPY
-    copy(client, &rect, &source);
-#endif
+tw_status tw_draw_tile(tw_client *client) {
+    do {
+        TW_TRY(draw_rows(client));
+    } while (tw_has_tile(client) && !client->pending && client->ended_by == TW_ALIVE);
     return TW_OK;
-}
-
-static tw_status take_cache_store(tw_client *client, tw_reader *reader) {
-    const uint32_t slot = tw_read_varint(reader, 0, TW_MAX_CACHE_SLOTS - 1);
-    const tw_rect rect = tw_read_rect(reader);
-    tw_read_end(reader);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-#if TW_WITH_CACHE
-    return tw_cache_store(client, slot, &rect);
-#else
-    (void)slot;
-    (void)rect;
-    return TW_CODE_NOT_OFFERED;
-#endif
-}
-
-static tw_status take_cache_draw(tw_client *client, tw_reader *reader) {
-    const uint32_t slot = tw_read_varint(reader, 0, TW_MAX_CACHE_SLOTS - 1);
-    const tw_point position = tw_read_point(reader);
-    tw_read_end(reader);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-#if TW_WITH_CACHE
-    return tw_cache_draw(client, slot, &position);
-#else
-    (void)slot;
-    (void)position;
-    return TW_CODE_NOT_OFFERED;
-#endif
 }
 
 #if TW_WITH_CODEC
@@ -314,75 +204,127 @@ static tw_status follow_epoch(tw_client *client, uint32_t given) {
 }
 #endif
 
-static tw_status take_codec(tw_client *client, tw_reader *reader) {
-    const tw_rect rect = tw_read_rect(reader);
-    const uint32_t epoch = tw_read_number(reader, 1, 0, 0xFF);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-#if TW_WITH_CODEC
-    if (client->model == NULL) {
-        return TW_CODE_NOT_OFFERED;
-    }
-    TW_TRY(tw_check_limits(client, &rect));
-    TW_TRY(follow_epoch(client, epoch));
-    set_tile(client, TW_MSG_CODEC, &rect, reader);
-    return tw_codec_begin(
-               &client->codec, client->model, client->rows, reader->at, tw_left(reader), rect.width)
-               ? start_tile(client)
-               : TW_CODE_BAD_PAYLOAD;
-#else
-    (void)rect;
-    (void)epoch;
-    return TW_CODE_NOT_OFFERED;
-#endif
-}
-
-static tw_status take_jpeg(tw_client *client, tw_reader *reader) {
-    const tw_rect rect = tw_read_rect(reader);
-    const uint32_t quality = tw_read_number(reader, 1, 1, 100);
-    const uint32_t sampling = tw_read_number(reader, 1, 0, 0x13);
-    if ((sampling & 15) > 3) {
-        tw_refuse(reader, TW_CODE_BAD_VALUE);
-    }
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    if ((client->jpeg_subsamplings >> (sampling & 15) & 1) == 0) {
-        return TW_CODE_NOT_OFFERED;
-    }
-    TW_TRY(tw_check_limits(client, &rect));
-    set_tile(client, TW_MSG_JPEG, &rect, reader);
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
+static tw_status begin_jpeg(tw_client *client, uint32_t quality, uint32_t sampling) {
     client->doubled = (uint8_t)(sampling >> 4);
-#if TW_WITH_JPEG
+#    if TW_WITH_JPEG
     if (client->decoder != NULL) {
         tw_jpeg_start(client, quality, sampling & 15);
-        return start_tile(client);
+        return TW_OK;
     }
-#endif
-#if TW_WITH_JPEG_HOOK
-    TW_TRY(tw_jpeg_hook_start(client, quality, sampling & 15));
-#else
-    (void)quality;
-#endif
-    return start_tile(client);
+#    endif
+#    if TW_WITH_JPEG_HOOK
+    return tw_jpeg_hook_start(client, quality, sampling & 15);
+#    else
+    return TW_CODE_INTERNAL; /* not offered */
+#    endif
 }
+#endif
 
-/* Never offered: what is well-formed is refused for that, the rest for what is wrong with it. */
-static tw_status take_deflate(tw_client *client, tw_reader *reader) {
-    (void)tw_read_rect(reader);
-    (void)tw_read_number(reader, 1, TW_MSG_RAW, TW_MSG_PALETTE);
-    TW_TRY(tw_admit(client, reader, TW_IN_UPDATING));
-    return TW_CODE_NOT_OFFERED;
-}
-
-tw_status tw_take_drawing(tw_client *client, unsigned type, tw_reader *reader) {
-    switch (type) {
-    case TW_MSG_FILL: return take_fill(client, reader);
-    case TW_MSG_COPY: return take_copy(client, reader);
-    case TW_MSG_CACHE_STORE: return take_cache_store(client, reader);
-    case TW_MSG_CACHE_DRAW: return take_cache_draw(client, reader);
+/* What the kind of tile wants before its first row. */
+static tw_status begin_tile(tw_client *client, const tw_body *body) {
+    const tw_tile *tile = &client->tile;
+    switch (body->type) {
+    case TW_MSG_FILL: return body->length == tw_packed(client) ? TW_OK : TW_CODE_BAD_PAYLOAD;
     case TW_MSG_RAW:
-    case TW_MSG_PALETTE: return take_pixels(client, type, reader);
-    case TW_MSG_CODEC: return take_codec(client, reader);
-    case TW_MSG_DEFLATE: return take_deflate(client, reader);
-    case TW_MSG_JPEG: return take_jpeg(client, reader);
-    default: return TW_CODE_PROTOCOL;
+        return body->length == (size_t)tile->rect.width * tile->rect.height * tw_packed(client)
+                   ? TW_OK
+                   : TW_CODE_BAD_PAYLOAD;
+#if TW_WITH_CODEC
+    case TW_MSG_CODEC:
+        TW_TRY(follow_epoch(client, body->number[0]));
+        return tw_codec_begin(
+                   &client->codec, client->model, client->rows, tile->at, body->length, tile->rect.width)
+                   ? TW_OK
+                   : TW_CODE_BAD_PAYLOAD;
+#endif
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
+    case TW_MSG_JPEG: return begin_jpeg(client, body->number[0], body->number[1]);
+#endif
+    default: return tw_palette_start(client);
     }
 }
+
+static tw_status check_offered(const tw_client *client, const tw_body *body) {
+#if TW_WITH_CODEC
+    if (body->type == TW_MSG_CODEC && client->model == NULL) {
+        return TW_CODE_NOT_OFFERED;
+    }
+#endif
+#if TW_WITH_JPEG || TW_WITH_JPEG_HOOK
+    if (body->type == TW_MSG_JPEG && (client->jpeg_subsamplings >> (body->number[1] & 15) & 1) == 0) {
+        return TW_CODE_NOT_OFFERED;
+    }
+#endif
+    return body->type == TW_MSG_FILL ? tw_check_inside(client, &body->rect)
+                                     : tw_check_limits(client, &body->rect);
+}
+
+tw_status tw_take_tile(tw_client *client, const tw_body *body) {
+    tw_tile *tile = &client->tile;
+    TW_TRY(check_offered(client, body));
+    tile->type = (uint8_t)body->type;
+    tile->rect = body->rect;
+    tile->row = body->rect.height; /* none is left: a payload that is refused draws nothing */
+    tile->at = body->rest;
+    tile->end = body->rest + body->length;
+    TW_TRY(begin_tile(client, body));
+#if TW_WITH_CURSOR
+    tw_uncover(client, &tile->rect);
+#endif
+    tile->row = 0;
+    return tw_draw_tile(client);
+}
+
+#if TW_WITH_COPY || TW_WITH_CURSOR
+/* To pixels that may be among those that are read: by way of the palette, which nobody needs now. */
+static void copy_over(tw_client *client, uint8_t *to, const uint8_t *from, size_t length) {
+    const bool up = to > from; /* the last ones go first, before they are written over */
+    size_t at = up ? length : 0;
+    for (size_t part; length != 0; length -= part) {
+        part = length < sizeof client->palette ? length : sizeof client->palette;
+        at -= up ? part : 0;
+        memcpy(&client->palette, from + at, part);
+        memcpy(to + at, &client->palette, part);
+        at += up ? 0 : part;
+    }
+}
+
+void tw_copy_rows(tw_client *client, uint8_t *to, ptrdiff_t to_step, const uint8_t *from, ptrdiff_t from_step,
+    const tw_rect *size) {
+    const size_t length = (size_t)size->width * tw_stored(client);
+    const bool over = (uintptr_t)to - (uintptr_t)from + length - 1 < 2 * length - 1;
+    for (uint32_t row = 0; row < size->height; row++, to += to_step, from += from_step) {
+        if (over) {
+            copy_over(client, to, from, length);
+        } else {
+            memcpy(to, from, length);
+        }
+    }
+}
+
+#endif
+
+#if TW_WITH_COPY
+tw_status tw_take_copy(tw_client *client, const tw_body *body) {
+    ptrdiff_t step = (ptrdiff_t)client->stride;
+    uint32_t last = 0;
+    tw_rect from = body->rect;
+    from.x = body->point.x;
+    from.y = body->point.y;
+    TW_TRY(tw_check_inside(client, &body->rect));
+    TW_TRY(tw_check_inside(client, &from));
+#    if TW_WITH_CURSOR
+    tw_uncover(client, &body->rect);
+    tw_uncover(client, &from);
+#    endif
+    if (from.y < body->rect.y) { /* downwards the last row goes first */
+        last = body->rect.height - 1;
+        step = -step;
+    }
+    tw_copy_rows(client, tw_pixel_at(client, body->rect.x, body->rect.y + last), step,
+        tw_pixel_at(client, from.x, from.y + last), step, &from);
+    tw_show_rect(client, &body->rect);
+    return TW_OK;
+}
+#endif

@@ -15,25 +15,24 @@ static uint8_t *put_point(uint8_t *out, unsigned x, unsigned y) {
     return tw_put_number(out, (uint32_t)x | (uint32_t)y << 12, 3);
 }
 
-/* `body` begins with VARINT_MAX bytes of room for the number; `end` is the end of what follows them. */
-static tw_status send_input(tw_client *client, unsigned type, uint8_t *body, const uint8_t *end,
+/* Every input begins with its number. */
+static uint8_t *begin_input(const tw_client *client, uint8_t *body) {
+    return tw_put_varint(body, client->input + 1);
+}
+
+static tw_status send_input(tw_client *client, unsigned type, const uint8_t *body, const uint8_t *end,
     const void *tail, size_t tail_length, uint32_t *input) {
-    const uint32_t number = client->input + 1;
-    const size_t length = (size_t)(end - body) - VARINT_MAX;
-    uint8_t *fields = tw_put_varint(body, number);
-    tw_status status;
-    memmove(fields, body + VARINT_MAX, length);
-    status = tw_send(client, type, body, (size_t)(fields - body) + length, tail, tail_length);
+    const tw_status status = tw_send(client, type, body, (size_t)(end - body), tail, tail_length);
 #if TW_WITH_STATISTICS
     client->statistics.inputs_refused += status == TW_CODE_FULL;
 #endif
     TW_TRY(status);
+    client->input++;
 #if TW_WITH_STATISTICS
-    client->sent_us[number % TW_TIMED_INPUTS] = tw_now_us(client);
+    client->sent_us[client->input % TW_TIMED_INPUTS] = tw_now_us(client);
 #endif
-    client->input = number;
     if (input != NULL) {
-        *input = number;
+        *input = client->input;
     }
     return TW_OK;
 }
@@ -44,7 +43,7 @@ tw_status tw_client_pointer(tw_client *client, unsigned x, unsigned y, unsigned 
         return TW_CODE_ARGUMENT;
     }
     TW_TRY(send_input(client, TW_MSG_POINTER, body,
-        tw_put_number(put_point(body + VARINT_MAX, x, y), buttons, 1), NULL, 0, input));
+        tw_put_number(put_point(begin_input(client, body), x, y), buttons, 1), NULL, 0, input));
 #if TW_WITH_CURSOR
     tw_cursor_place(client, x, y);
 #endif
@@ -57,7 +56,8 @@ tw_status tw_client_wheel(tw_client *client, int dx, int dy, uint32_t *input) {
         return TW_CODE_ARGUMENT;
     }
     return send_input(client, TW_MSG_WHEEL, body,
-        tw_put_number(tw_put_number(body + VARINT_MAX, (uint32_t)dx, 2), (uint32_t)dy, 2), NULL, 0, input);
+        tw_put_number(tw_put_number(begin_input(client, body), (uint32_t)dx, 2), (uint32_t)dy, 2), NULL, 0,
+        input);
 }
 
 tw_status tw_client_key(tw_client *client, uint32_t keysym, unsigned pressed, uint32_t *input) {
@@ -66,7 +66,7 @@ tw_status tw_client_key(tw_client *client, uint32_t keysym, unsigned pressed, ui
         return TW_CODE_ARGUMENT;
     }
     return send_input(client, TW_MSG_KEY, body,
-        tw_put_number(tw_put_number(body + VARINT_MAX, keysym, 4), pressed, 1), NULL, 0, input);
+        tw_put_number(tw_put_number(begin_input(client, body), keysym, 4), pressed, 1), NULL, 0, input);
 }
 
 tw_status tw_client_text(tw_client *client, const char *text, size_t length, uint32_t *input) {
@@ -74,12 +74,12 @@ tw_status tw_client_text(tw_client *client, const char *text, size_t length, uin
     if (text == NULL || length == 0 || length > TW_MAX_TEXT || !tw_is_utf8((const uint8_t *)text, length)) {
         return TW_CODE_ARGUMENT;
     }
-    return send_input(client, TW_MSG_TEXT_INPUT, body, body + VARINT_MAX, text, length, input);
+    return send_input(client, TW_MSG_TEXT_INPUT, body, begin_input(client, body), text, length, input);
 }
 
 tw_status tw_client_touch(tw_client *client, const tw_finger *fingers, size_t count, uint32_t *input) {
     uint8_t body[VARINT_MAX + 4 * TW_MAX_FINGERS];
-    uint8_t *out = body + VARINT_MAX;
+    uint8_t *out = begin_input(client, body);
     if (count > TW_MAX_FINGERS) {
         return TW_CODE_ARGUMENT;
     }

@@ -11,6 +11,7 @@
 #include "tw_sha256.h"
 
 #define TW_PREFIX_SIZE 8U
+#define TW_STAMP_SIZE 8U
 /* Kept free for the last words: an ACK, and a GOODBYE with any of our own sentences. */
 #define TW_SEND_RESERVE 96U
 #define TW_PALETTE_SIZE TW_MAX_PALETTE
@@ -80,6 +81,25 @@ typedef struct tw_cursor {
 } tw_cursor;
 #endif
 
+/* A message whose fields are read; which of these it has stands in tw_message.c. */
+typedef struct tw_body {
+    unsigned type;
+    uint32_t number[5]; /* in order */
+    tw_rect rect;
+    tw_point point;
+    const uint8_t *rest; /* a text, pixels, or bytes of a fixed number */
+    size_t length;       /* of the rest */
+} tw_body;
+
+/* What a server sends: who takes it, and when. */
+typedef struct tw_kind {
+    tw_status (*take)(tw_client *client, const tw_body *body);
+    uint8_t type;       /* TW_MSG_... */
+    uint8_t states;     /* in which it may come */
+    uint8_t capability; /* without which it may not; 0: none */
+    uint8_t fields[7];  /* what it consists of, ended by 0 */
+} tw_kind;
+
 struct tw_client {
     const tw_callbacks *callbacks;
     void *user;
@@ -97,8 +117,10 @@ struct tw_client {
     uint8_t state, ended_by;
     uint8_t method; /* TW_AUTH_..., the one that we offer */
     uint8_t said_goodbye;
-    uint16_t goodbye;               /* its code; only what ended the connection counts, ours or theirs */
-    tw_resume resume;               /* what HELLO asks for; from WELCOME on, its token */
+    uint16_t goodbye; /* its code; only what ended the connection counts, ours or theirs */
+#if TW_WITH_RESUME
+    tw_resume resume; /* what HELLO asks for; from WELCOME on, its token */
+#endif
     uint32_t offered, capabilities; /* of ours, and those in force */
     uint32_t begun, ended, input, echo;
 #if TW_WITH_STATISTICS
@@ -113,6 +135,7 @@ struct tw_client {
     uint8_t in_body; /* the header is whole */
     uint32_t length, received, max_message;
     uint8_t *receive;
+    const tw_kind *kind; /* NULL: one that this version does not know */
 
     /* Drawing. */
     volatile uint8_t
@@ -156,8 +179,8 @@ struct tw_client {
 
     /* Sending. */
     uint8_t pong_owed;
-    uint8_t pong[8]; /* the newest stamp that is not answered yet */
-    size_t send_at, send_end;
+    uint8_t pong[TW_STAMP_SIZE]; /* the newest stamp that is not answered yet */
+    size_t send_end;
     uint8_t send[TW_SEND_SIZE];
 
 #if TW_WITH_HMAC
@@ -192,13 +215,15 @@ void tw_settle(tw_client *client);
 tw_status tw_greet(tw_client *client, const tw_client_config *config);
 tw_status tw_take_prefix_byte(tw_client *client);
 tw_status tw_take_reply(tw_client *client, const uint8_t *body, size_t length);
-tw_status tw_take_proof(tw_client *client, tw_reader *reader, const uint8_t *body, size_t length);
-tw_status tw_take_welcome(tw_client *client, tw_reader *reader);
+tw_status tw_take_proof(tw_client *client, const tw_body *body);
+tw_status tw_take_welcome(tw_client *client, const tw_body *body);
 
 /* tw_message.c */
-tw_status tw_take_message(tw_client *client, unsigned type, const uint8_t *body, size_t length);
-/* First what the reader met, then whether such a message may come now. */
-tw_status tw_admit(const tw_client *client, const tw_reader *reader, unsigned states);
+/* Below 64, for each type below 0x80 that a server sends another; 0 is none of them. */
+unsigned tw_slot_of(unsigned type);
+const tw_kind *tw_kind_of(unsigned type);
+/* Reads it whole, looks whether it may come now, and does what it says. */
+tw_status tw_take_message(tw_client *client, const tw_kind *kind, const uint8_t *bytes, size_t length);
 
 /* tw_input.c */
 #if TW_WITH_CLIPBOARD
@@ -215,11 +240,18 @@ uint8_t *tw_pixel_at(const tw_client *client, uint32_t x, uint32_t y);
 /* Hands a finished rectangle to the caller. */
 void tw_show(
     tw_client *client, uint32_t x, uint32_t y, uint32_t width, uint32_t height, const uint8_t *pixels);
-tw_status tw_take_begin(tw_client *client, tw_reader *reader);
-tw_status tw_take_end(tw_client *client, tw_reader *reader);
+/* The same, where it lies in the framebuffer. */
+void tw_show_rect(tw_client *client, const tw_rect *rect);
+tw_status tw_take_begin(tw_client *client, const tw_body *body);
+tw_status tw_take_end(tw_client *client, const tw_body *body);
 void tw_present(tw_client *client);
-tw_status tw_take_drawing(tw_client *client, unsigned type, tw_reader *reader);
+/* FILL, RAW, PALETTE, CODEC, JPEG: decodes and hands out all of it, or as much as goes until something is pending. */
+tw_status tw_take_tile(tw_client *client, const tw_body *body);
 tw_status tw_draw_tile(tw_client *client);
+/* As many pixels as `size` has, rows a step apart. Of two rows that are one row in part each pixel is read first. */
+void tw_copy_rows(tw_client *client, uint8_t *to, ptrdiff_t to_step, const uint8_t *from, ptrdiff_t from_step,
+    const tw_rect *size);
+tw_status tw_take_copy(tw_client *client, const tw_body *body);
 uint32_t tw_now_us(const tw_client *client);
 
 /* tw_palette.c */
@@ -230,8 +262,8 @@ tw_status tw_palette_rows(tw_client *client, uint8_t *out, size_t stride, uint32
 /* tw_cache.c */
 tw_status tw_cache_start(tw_client *client, const tw_client_config *config);
 void tw_cache_forget(tw_client *client);
-tw_status tw_cache_store(tw_client *client, uint32_t slot, const tw_rect *rect);
-tw_status tw_cache_draw(tw_client *client, uint32_t slot, const tw_point *position);
+tw_status tw_take_cache_store(tw_client *client, const tw_body *body);
+tw_status tw_take_cache_draw(tw_client *client, const tw_body *body);
 #endif
 
 #if TW_WITH_CURSOR
@@ -274,6 +306,25 @@ tw_status tw_jpeg_hook_start(tw_client *client, uint32_t quality, uint32_t sampl
 void tw_jpeg_hook_rows(const tw_client *client, uint8_t *out, size_t stride, uint32_t rows);
 #endif
 
+/* Bytes of a pixel in the framebuffer, and on the wire. Compilers know them where RGB565 is all there is. */
+static inline uint32_t tw_stored(const tw_client *client) {
+    return TW_WITH_XRGB8888 || TW_WITH_8BIT ? client->stored : 2U;
+}
+
+static inline uint32_t tw_packed(const tw_client *client) {
+    return TW_WITH_XRGB8888 || TW_WITH_8BIT ? client->packed : 2U;
+}
+
+/* The surface is a strip; else it is the framebuffer. */
+static inline bool tw_in_strips(const tw_client *client) {
+    return TW_WITH_STRIPS && client->strips;
+}
+
+/* A tile is not drawn to its end: it waits for a strip to be free. */
+static inline bool tw_has_tile(const tw_client *client) {
+    return TW_WITH_STRIPS && client->tile.row != client->tile.rect.height;
+}
+
 static inline bool tw_is_little_endian(void) { /* compilers know the answer */
     union {
         uint16_t whole;
@@ -291,6 +342,7 @@ uint32_t tw_pixel(const tw_client *client, const uint8_t *packed);
 void tw_store_pixels(const tw_client *client, uint8_t *out, const uint8_t *packed, uint32_t count);
 /* Pixels as values, the low 24 bits at most, become stored ones. */
 void tw_store_values(const tw_client *client, uint8_t *out, const uint32_t *values, uint32_t count);
+/* One pixel at least. */
 void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint32_t count);
 /* The value of eight bits each, by truncation. */
 uint32_t tw_value_of(unsigned format, uint32_t red, uint32_t green, uint32_t blue);

@@ -269,14 +269,13 @@ static inline uint16_t sample(uint32_t value) {
     return (uint16_t)shifted(value, FRACTION);
 }
 
-/* Columns 2, 3 and 4, 5 have places of their own. */
-static inline void put_row(uint16_t *out, uint16_t *second, uint16_t *third, const sums *s) {
+static inline void put_row(uint16_t *out, const sums *s) {
     out[0] = sample(s->even[0] + s->odd[0]);
     out[1] = sample(s->even[1] + s->odd[1]);
-    second[0] = sample(s->even[2] + s->odd[2]);
-    second[1] = sample(s->even[3] - s->odd[3]);
-    third[0] = sample(s->even[3] + s->odd[3]);
-    third[1] = sample(s->even[2] - s->odd[2]);
+    out[2] = sample(s->even[2] + s->odd[2]);
+    out[3] = sample(s->even[3] - s->odd[3]);
+    out[4] = sample(s->even[3] + s->odd[3]);
+    out[5] = sample(s->even[2] - s->odd[2]);
     out[6] = sample(s->even[1] - s->odd[1]);
     out[7] = sample(s->even[0] - s->odd[0]);
 }
@@ -304,34 +303,34 @@ static inline void fill(uint16_t *out, uint32_t value) {
     }
 }
 
-/* Coefficients become samples, and are 0 again. `swap`: columns 2, 3 and 4, 5 change places. */
-static void transform(uint32_t *c, uint32_t places, uint16_t *out, size_t stride, bool swap) {
+/* Coefficients become samples, and are 0 again. */
+static void transform(uint32_t *c, uint32_t places, uint16_t *out, size_t stride) {
     const uint32_t *const stop =
         c + (places < 8 ? 8 : 64); /* without vertical change all rows are the first */
     const uint16_t *const start = out, *const end = out + 8 * stride;
     const unsigned columns = (places & 4) != 0 ? 8 : (places & 2) != 0 ? 4 : 1 + (places & 1);
-    uint16_t *second = out + (swap ? 4 : 2), *third = out + (swap ? 2 : 4);
     sums s;
     if (places >= 8) {
         transform_columns(c, c + columns, places >= 32);
     }
     if (columns == 8) {
-        for (; c != stop; c += 8, out += stride, second += stride, third += stride) {
+        for (; c != stop; c += 8, out += stride) {
             sums_of_8(&s, c, 1);
-            put_row(out, second, third, &s);
-            memset(c, 0, 8 * sizeof *c);
+            put_row(out, &s);
+            c[4] = c[5] = c[6] = c[7] = 0;
+            c[0] = c[1] = c[2] = c[3] = 0;
         }
     } else if (columns == 4) {
-        for (; c != stop; c += 8, out += stride, second += stride, third += stride) {
+        for (; c != stop; c += 8, out += stride) {
             sums_of_4(&s, c, 1);
-            put_row(out, second, third, &s);
-            memset(c, 0, 4 * sizeof *c);
+            put_row(out, &s);
+            c[0] = c[1] = c[2] = c[3] = 0;
         }
     } else if (columns == 2) {
-        for (; c != stop; c += 8, out += stride, second += stride, third += stride) {
+        for (; c != stop; c += 8, out += stride) {
             sums_of_2(&s, c, 1);
-            put_row(out, second, third, &s);
-            memset(c, 0, 2 * sizeof *c);
+            put_row(out, &s);
+            c[0] = c[1] = 0;
         }
     } else {
         for (; c != stop; c += 8, out += stride) {
@@ -354,7 +353,7 @@ static bool next_block(tw_jpeg_decoder *d, uint32_t component, uint16_t *out, si
         return false;
     }
     d->coefficients[0] = shifted(d->levels[component] * steps[0], STEP_FRACTION - FRACTION) + middle;
-    transform(d->coefficients, places, out, stride, stride == 16);
+    transform(d->coefficients, places, out, stride);
     return true;
 }
 
@@ -367,7 +366,8 @@ bool tw_jpeg_next(tw_jpeg_decoder *d) {
             }
         }
     }
-    return d->sampling == 3 || (next_block(d, 1, d->samples.blue, 8) && next_block(d, 2, d->samples.red, 8));
+    return d->sampling == 3
+           || (next_block(d, 1, d->samples.added, 8) && next_block(d, 2, d->samples.added + 64, 8));
 }
 
 bool tw_jpeg_end(const tw_jpeg_decoder *d) {

@@ -45,11 +45,11 @@ extern const tw_jpeg_longer tw_jpeg_long[2];
 #    endif
 typedef TW_JPEG_WORD tw_jpeg_word;
 
-/* An MCU by rows. In those of 16 columns, columns 2, 3 and 4, 5 of each 8 have changed places. */
+/* An MCU by rows. */
 typedef struct tw_jpeg_samples {
     uint16_t luma[256]; /* 0 to 255, and what lies beside, which is not limited yet */
-    /* What Cb and Cr add to blue and to red, and 0x8000; not limited either. */
-    uint16_t blue[64], red[64];
+    /* What Cb adds to blue, then what Cr adds to red, and 0x8000; not limited either. Then place for green's. */
+    uint16_t added[3 * 64];
 } tw_jpeg_samples;
 
 /* A segment, as far as it was read. */
@@ -66,11 +66,11 @@ typedef struct tw_jpeg_decoder {
     uint32_t levels[3];      /* DC of the last block of Y, Cb, Cr */
     uint32_t coefficients[64];
     uint32_t steps[3 * 64 + 15]; /* what a coefficient is multiplied with, by component and zigzag order */
-    uint32_t pixels[2 * 16];     /* two rows of an MCU, of which not all is drawn, in any format */
-    uint8_t quality;             /* that these are of; 0: of none */
-    uint8_t sampling;            /* 0 to 3, as in the message */
-    uint8_t line;                /* of the MCU that was decoded last: lines of the panel that are out */
-    uint32_t x;                  /* of this row of MCUs: columns of the panel that are out */
+    uint32_t pixels[2 * 16]; /* a row of an MCU that is not drawn as it is, in any format, twice as wide */
+    uint8_t quality;         /* that these are of; 0: of none */
+    uint8_t sampling;        /* 0 to 3, as in the message */
+    uint8_t line;            /* of the MCU that was decoded last: lines of the panel that are out */
+    uint32_t x;              /* of this row of MCUs: columns of the panel that are out */
 } tw_jpeg_decoder;
 
 /* Columns and lines of an MCU. */

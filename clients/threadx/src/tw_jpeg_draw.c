@@ -32,35 +32,38 @@ static tw_jpeg_word limited(tw_jpeg_word word, int low, int high) {
     return out;
 }
 
+/* The lanes as 16 bits each, in the machine's order, at any address. */
+static inline void store(void *out, tw_jpeg_word word) {
+    if (tw_is_little_endian()) {
+        memcpy(out, &word, sizeof word);
+    } else {
+        for (unsigned i = 0; i < LANES; i++, word >>= 16) {
+            const uint16_t lane = (uint16_t)word;
+            memcpy((uint8_t *)out + 2 * i, &lane, sizeof lane);
+        }
+    }
+}
+
+/* What is added to red, green and blue, out of what Cb adds to blue and Cr to red. Green: 0.344136 / 1.772 and 0.714136 /
+ * 1.402 of the others, in 128ths: less than 1 level off where both are largest. */
+static void prepare(uint16_t *added) {
+    for (const uint16_t *const end = added + 64; added != end; added += LANES) {
+        tw_jpeg_word blue = load(added), red = load(added + 64), green;
+        /* Most are from -128 to 127. Others need a look at limits of their own, which those of Cb and Cr are. */
+        if ((((blue + EACH * 0x80) | (red + EACH * 0x80)) & BEYOND) != 0) {
+            blue = limited(blue, -227, 225);
+            red = limited(red, -179, 178);
+            store(added, blue);
+            store(added + 64, red);
+        }
+        green = EACH * (tw_jpeg_word)(256 * 128 + 64 + (25 + 65) * 0x8000) - blue * 25 - red * 65;
+        store(added + 128, (green >> 7 & EACH * 0x1FF) + EACH * (0x8000 - 256));
+    }
+}
+
 typedef struct colours {
     tw_jpeg_word red, green, blue;
 } colours;
-
-/* What is added to red, green and blue. Green: 0.344136 / 1.772 and 0.714136 / 1.402 of the others, in 128ths: less than 1
- * level off where both are largest. */
-static inline colours added_by(const uint16_t *blue, const uint16_t *red) {
-    tw_jpeg_word green;
-    colours out;
-    out.blue = load(blue);
-    out.red = load(red);
-    /* Most are from -128 to 127. Others need a look at limits of their own, which those of Cb and Cr are. */
-    if ((((out.blue + EACH * 0x80) | (out.red + EACH * 0x80)) & BEYOND) != 0) {
-        out.blue = limited(out.blue, -227, 225);
-        out.red = limited(out.red, -179, 178);
-    }
-    green = EACH * (tw_jpeg_word)(256 * 128 + 64 + (25 + 65) * 0x8000) - out.blue * 25 - out.red * 65;
-    out.green = (green >> 7 & EACH * 0x1FF) + EACH * (0x8000 - 256);
-    return out;
-}
-
-/* Every other lane, beginning with the first or second, twice. */
-static inline colours twice(colours c, unsigned which) {
-    colours out;
-    out.red = (c.red >> 16 * which & EVENS) * 0x10001;
-    out.green = (c.green >> 16 * which & EVENS) * 0x10001;
-    out.blue = (c.blue >> 16 * which & EVENS) * 0x10001;
-    return out;
-}
 
 /* 0 to 255 of 0x8000 and what is beside it by less than 0x100. */
 static inline tw_jpeg_word clamped(tw_jpeg_word word) {
@@ -81,14 +84,13 @@ static colours clamped_sums(tw_jpeg_word luma, tw_jpeg_word red, tw_jpeg_word gr
 }
 
 /* Red, green and blue in the low 8 bits of each lane; what is above them is anything. */
-static inline colours sums(tw_jpeg_word luma, colours added) {
+static inline colours sums(tw_jpeg_word luma, tw_jpeg_word red, tw_jpeg_word green, tw_jpeg_word blue) {
     colours out;
-    out.red = luma + added.red;
-    out.green = luma + added.green;
-    out.blue = luma + added.blue;
-    return ((luma | out.red | out.green | out.blue) & BEYOND) == 0
-               ? out
-               : clamped_sums(luma, added.red, added.green, added.blue);
+    out.red = luma + red;
+    out.green = luma + green;
+    out.blue = luma + blue;
+    return ((luma | out.red | out.green | out.blue) & BEYOND) == 0 ? out
+                                                                   : clamped_sums(luma, red, green, blue);
 }
 
 /* How pixels are stored. */
@@ -101,13 +103,6 @@ static unsigned kind_of(const tw_client *client) {
     case TW_PIXEL_GREY8: return KIND_GREY8;
     default: return KIND_XRGB8888;
     }
-}
-
-/* The first two lanes of a word. */
-static inline void store_two(uint8_t *out, tw_jpeg_word word) {
-    uint32_t two = (uint32_t)word;
-    two = tw_is_little_endian() ? two : two << 16 | two >> 16;
-    memcpy(out, &two, sizeof two);
 }
 
 static inline tw_jpeg_word rgb565(colours c) {
@@ -128,26 +123,8 @@ static inline void store_xrgb8888(uint8_t *out, tw_jpeg_word pixel) {
 }
 #    endif
 
-/* What draw_word() does for all kinds but one. */
-static void draw_others(unsigned kind, tw_jpeg_word luma, tw_jpeg_word red, tw_jpeg_word green,
-    tw_jpeg_word blue, uint8_t *out, size_t apart) {
-    tw_jpeg_word word;
-    colours c;
-    c.red = red;
-    c.green = green;
-    c.blue = blue;
-    c = sums(luma, c);
-#    if TW_WITH_RGB565
-    if (kind == KIND_565_SWAPPED) {
-        word = rgb565(c);
-        word = (word >> 8 & EACH * 0xFF) | (word & EACH * 0xFF) << 8;
-        store_two(out, word);
-        if (LANES == 4) {
-            store_two(out + apart, word >> HALF);
-        }
-        return;
-    }
-#    endif
+/* A word of pixels, of the kinds that are not stored as rgb565() makes them. */
+static inline void store_others(unsigned kind, colours c, uint8_t *out) {
     c.red &= EACH * 0xFF;
     c.green &= EACH * 0xFF;
     c.blue &= EACH * 0xFF;
@@ -158,85 +135,66 @@ static void draw_others(unsigned kind, tw_jpeg_word luma, tw_jpeg_word red, tw_j
         store_xrgb8888(out, even);
         store_xrgb8888(out + 4, odd);
         if (LANES == 4) {
-            store_xrgb8888(out + apart, even >> HALF);
-            store_xrgb8888(out + apart + 4, odd >> HALF);
+            store_xrgb8888(out + 8, even >> HALF);
+            store_xrgb8888(out + 12, odd >> HALF);
         }
         return;
     }
 #    endif
 #    if TW_WITH_8BIT
-    word = kind == KIND_GREY8 ? (c.red * 77 + c.green * 150 + c.blue * 29) >> 8
-                              : (c.red & EACH * 0xE0) | (c.green >> 3 & EACH * 0x1C) | c.blue >> 6;
-    out[0] = (uint8_t)word;
-    out[1] = (uint8_t)(word >> 16);
-    if (LANES == 4) {
-        out[apart] = (uint8_t)(word >> HALF);
-        out[apart + 1] = (uint8_t)(word >> 16 >> HALF);
+    {
+        const tw_jpeg_word word = kind == KIND_GREY8
+                                      ? (c.red * 77 + c.green * 150 + c.blue * 29) >> 8
+                                      : (c.red & EACH * 0xE0) | (c.green >> 3 & EACH * 0x1C) | c.blue >> 6;
+        for (unsigned i = 0; i < LANES; i++) {
+            out[i] = (uint8_t)(word >> 16 * i);
+        }
     }
 #    endif
+    (void)kind;
+    (void)out;
 }
 
-/* A word of pixels: two, and perhaps two more so many bytes further on. */
-static inline void draw_word(unsigned kind, tw_jpeg_word luma, colours added, uint8_t *out, size_t apart) {
-    if (TW_WITH_RGB565 && kind == KIND_565) {
-        const tw_jpeg_word word = rgb565(sums(luma, added));
-        store_two(out, word);
-        if (LANES == 4) {
-            store_two(out + apart, word >> HALF);
-        }
-    } else {
-        draw_others(kind, luma, added.red, added.green, added.blue, out, apart);
-    }
-}
-
-/* Rows of an MCU of 8 columns. */
-static void draw_plain(const tw_client *client, uint32_t row, uint32_t rows, uint8_t *out, size_t stride) {
-    const tw_jpeg_samples *samples = &client->decoder->samples;
-    const uint16_t *luma = samples->luma + 8 * row, *blue = samples->blue + 8 * row;
-    const uint16_t *red = samples->red + 8 * row;
-    const unsigned kind = kind_of(client);
-    const size_t two = 2 * (size_t)client->stored;
-    for (; rows != 0; rows--, out += stride) {
-        uint8_t *at = out;
-        for (const uint16_t *const end = luma + 8; luma != end; luma += LANES) {
-            draw_word(kind, load(luma), added_by(blue, red), at, two);
-            blue += LANES;
-            red += LANES;
-            at += LANES / 2 * two;
+/* Each of a row of eight twice, for blue, red and green. */
+static void double_row(uint16_t *out, const uint16_t *in) {
+    for (unsigned colour = 0; colour < 3; colour++, out += 16, in += 64) {
+        for (unsigned x = 0; x < 8; x++) {
+            out[2 * x] = out[2 * x + 1] = in[x];
         }
     }
 }
 
-/* Rows of one of 16 columns, or pairs of rows. Of 8 samples of Y, the first half are two times two that have the even
- * ones of four of Cb and Cr, the second half have the others. */
-static void draw_shared(const tw_client *client, uint32_t row, uint32_t rows, uint8_t *out, size_t stride) {
+/* Rows of an MCU. */
+static void draw(const tw_client *client, uint32_t row, uint32_t rows, uint8_t *out, size_t stride) {
     const tw_jpeg_samples *samples = &client->decoder->samples;
-    const bool pairs = client->decoder->sampling == 2;
-    const uint16_t *luma = samples->luma + (pairs ? 32 : 16) * row, *blue = samples->blue + 8 * row;
-    const uint16_t *red = samples->red + 8 * row;
+    const unsigned columns = tw_jpeg_columns(client->decoder), pairs = client->decoder->sampling == 2;
     const unsigned kind = kind_of(client);
-    const size_t two = 2 * (size_t)client->stored;
-    for (; rows != 0; rows--) {
+    const size_t size = LANES * (size_t)tw_stored(client);
+    const uint16_t *luma = samples->luma + row * columns, *added = samples->added + 8 * row;
+    const size_t apart = columns == 8 ? 64 : 16; /* from blue to red, and to green */
+    uint16_t wide[3 * 16];
+    bool is_first = true;
+    for (; rows != 0; rows--, row++, out += stride) {
+        const uint16_t *const end = luma + columns;
         uint8_t *at = out;
-        for (const uint16_t *const end = blue + 8; blue != end; blue += LANES) {
-            const colours added = added_by(blue, red), even = twice(added, 0), odd = twice(added, 1);
-            draw_word(kind, load(luma), even, at, 2 * two);
-            draw_word(kind, load(luma + 4), odd, at + two, 2 * two);
-            if (pairs) {
-                draw_word(kind, load(luma + 16), even, at + stride, 2 * two);
-                draw_word(kind, load(luma + 20), odd, at + stride + two, 2 * two);
+        if (columns != 8) {
+            if (is_first || (row & pairs) == 0) { /* otherwise they are those of the row before */
+                double_row(wide, samples->added + 8 * (size_t)(row >> pairs));
+                is_first = false;
             }
-            at += LANES * two;
-            red += LANES;
-            luma += LANES;
-            if (LANES == 4 || ((size_t)(end - blue) & 2) != 0) {
-                luma += 4;
-            }
+            added = wide;
         }
-        out += stride;
-        if (pairs) {
-            luma += 16;
-            out += stride;
+        for (; luma != end; luma += LANES, added += LANES, at += size) {
+            const colours c = sums(load(luma), load(added + apart), load(added + 2 * apart), load(added));
+            if (TW_WITH_RGB565 && kind <= KIND_565_SWAPPED) {
+                tw_jpeg_word word = rgb565(c);
+                if (kind == KIND_565_SWAPPED) {
+                    word = (word >> 8 & EACH * 0xFF) | (word & EACH * 0xFF) << 8;
+                }
+                store(at, word);
+            } else {
+                store_others(kind, c, at);
+            }
         }
     }
 }
@@ -245,27 +203,23 @@ static void draw_shared(const tw_client *client, uint32_t row, uint32_t rows, ui
 static void draw_lines(
     const tw_client *client, uint32_t lines, uint32_t columns, uint8_t *out, size_t stride) {
     tw_jpeg_decoder *d = client->decoder;
-    const uint32_t doubled = client->doubled, pairs = d->sampling == 2;
-    const size_t stored = client->stored, length = 16 * stored;
-    void (*const draw)(const tw_client *, uint32_t, uint32_t, uint8_t *, size_t) =
-        tw_jpeg_columns(d) == 16 ? draw_shared : draw_plain;
-    if (columns == tw_jpeg_columns(d) && d->line == 0 && !doubled && (lines & pairs) == 0) {
-        draw(client, 0, lines >> pairs, out, stride);
+    uint8_t *const pixels = (uint8_t *)d->pixels;
+    const uint32_t doubled = client->doubled;
+    const size_t stored = tw_stored(client), shift = stored >> 1; /* of 1, 2 or 4 */
+    if (columns == tw_jpeg_columns(d) && !doubled) {
+        draw(client, d->line, lines, out, stride);
         return;
     }
     for (uint32_t line = d->line, end = line + lines; line != end; line++, out += stride) {
-        const uint32_t row = line >> doubled;
-        const uint8_t *const from = (const uint8_t *)d->pixels + (row & pairs) * length;
-        draw(client, row >> pairs, 1, (uint8_t *)d->pixels, length);
-        if (!doubled) {
-            memcpy(out, from, columns * stored);
-            continue;
-        }
-        for (uint32_t x = 0; x < columns; x++) {
-            for (size_t i = 0; i < stored; i++) {
-                out[x * stored + i] = from[(x >> 1) * stored + i];
+        if (line == d->line || (line & doubled) == 0) {
+            draw(client, line >> doubled, 1, pixels, 0);
+            if (doubled) { /* in place, from its end */
+                for (size_t at = columns * stored; at-- != 0;) {
+                    pixels[at] = pixels[(at >> (shift + 1) << shift) | (at & (stored - 1))];
+                }
             }
         }
+        memcpy(out, pixels, columns * stored);
     }
 }
 
@@ -275,10 +229,20 @@ void tw_jpeg_start(tw_client *client, uint32_t quality, uint32_t sampling) {
     d->x = 0;
     d->line = 0;
     if (sampling == 3) { /* all colours are Y */
-        for (unsigned i = 0; i < 64; i++) {
-            d->samples.blue[i] = d->samples.red[i] = 0x8000;
+        for (unsigned i = 0; i < 3 * 64; i++) {
+            d->samples.added[i] = 0x8000;
         }
     }
+}
+
+static bool next_mcu(tw_jpeg_decoder *d) {
+    if (!tw_jpeg_next(d)) {
+        return false;
+    }
+    if (d->sampling != 3) {
+        prepare(d->samples.added);
+    }
+    return true;
 }
 
 static inline uint32_t least(uint32_t a, size_t b) {
@@ -296,8 +260,8 @@ tw_status tw_jpeg_draw(tw_client *client) {
     uint32_t width = tile->rect.width - d->x, height = tile->rect.height - tile->row, count = height;
     uint8_t *out = client->surface;
     size_t stride = client->stride;
-    if (client->strips) {
-        const size_t room = client->surface_size / client->stored;
+    if (tw_in_strips(client)) {
+        const size_t room = client->surface_size / tw_stored(client);
         if (d->x != 0 || room / width < least(height, lines)) {
             height = least(height, lines);
             count = (uint32_t)(room / height / columns);
@@ -306,7 +270,7 @@ tw_status tw_jpeg_draw(tw_client *client) {
             height = (uint32_t)(room / width) / lines * lines;
         }
         count = least(height - d->line, room / width);
-        stride = (size_t)width * client->stored;
+        stride = (size_t)width * tw_stored(client);
     } else {
         out = tw_pixel_at(client, left, top);
     }
@@ -314,11 +278,11 @@ tw_status tw_jpeg_draw(tw_client *client) {
     d->source.end = tile->end;
     for (uint32_t y = 0; y < count; y += lines) {
         for (uint32_t x = 0; x < width; x += columns) {
-            if (d->line == 0 && !tw_jpeg_next(d)) {
+            if (d->line == 0 && !next_mcu(d)) {
                 return TW_CODE_BAD_PAYLOAD;
             }
             draw_lines(client, least(count - y, lines), least(width - x, columns),
-                out + y * stride + (size_t)x * client->stored, stride);
+                out + y * stride + (size_t)x * tw_stored(client), stride);
         }
     }
     tile->at = d->source.at;

@@ -6,14 +6,23 @@
 
 #    define LONGEST_CHUNK 64U
 
-/* T.81 Annex K.3: how many codes of DC have 1 to 16 bits, then their values. */
-static const uint8_t dc_counts[2][16] = {
-    {0, 1, 5, 1, 1, 1, 1, 1, 1},
-    {0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+/* DHT by table, up to the codes of AC: T.81 Annex K.3, how many codes of DC have 1 to 16 bits, then their values, each
+ * after the table's class and number. */
+static const uint8_t dc_codes[2][30] = {
+    {0x00, 0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0x10},
+    {0x01, 0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0x11},
 };
-static const uint8_t dc_values[12] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
 
-/* By `sampling` of the message: the sampling factors of Y. */
+/* SOF0 and SOS by number of components, 1 or 3. Height and width, and the sampling factors of Y, come into the first. */
+static const uint8_t frames[2][19] = {
+    {0xFF, 0xC0, 0, 11, 8, 0, 0, 0, 0, 1, 1, 0x11, 0},
+    {0xFF, 0xC0, 0, 17, 8, 0, 0, 0, 0, 3, 1, 0x11, 0, 2, 0x11, 1, 3, 0x11, 1},
+};
+static const uint8_t scans[2][14] = {
+    {0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0},
+    {0xFF, 0xDA, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0},
+};
+/* By `sampling` of the message. */
 static const uint8_t factors[4] = {0x11, 0x21, 0x22, 0x11};
 
 static uint8_t *put_bytes(uint8_t *out, const uint8_t *bytes, size_t length) {
@@ -21,65 +30,47 @@ static uint8_t *put_bytes(uint8_t *out, const uint8_t *bytes, size_t length) {
     return out + length;
 }
 
+/* A segment that says itself how long it is. */
+static uint8_t *put_segment(uint8_t *out, const uint8_t *segment) {
+    return put_bytes(out, segment, 2U + segment[3]);
+}
+
 /* 16 bits as JPEG has them, high byte first. */
-static uint8_t *put_16(uint8_t *out, uint32_t value) {
-    *out++ = (uint8_t)(value >> 8);
-    *out++ = (uint8_t)value;
-    return out;
+static void set_16(uint8_t *out, uint32_t value) {
+    out[0] = (uint8_t)(value >> 8);
+    out[1] = (uint8_t)value;
 }
 
-static uint8_t *put_marker(uint8_t *out, uint8_t marker, uint32_t length) {
-    return put_16(put_16(out, 0xFF00U | marker), length);
-}
-
-static uint8_t *put_quantisers(uint8_t *out, uint32_t tables, uint32_t quality) {
-    out = put_marker(out, 0xDB, 2 + 65 * tables);
-    for (uint32_t table = 0; table < tables; table++) {
-        *out++ = (uint8_t)table;
-        for (unsigned i = 0; i < 64; i++) {
-            *out++ = tw_jpeg_quantiser(table, i, quality);
-        }
-    }
-    return out;
-}
-
-static uint8_t *put_codes(uint8_t *out, uint32_t tables) {
-    out = put_marker(out, 0xC4, 2 + (uint32_t)(2 + 16 + sizeof dc_values + sizeof tw_jpeg_ac[0]) * tables);
-    for (uint32_t table = 0; table < tables; table++) {
-        *out++ = (uint8_t)table;
-        out = put_bytes(out, dc_counts[table], sizeof dc_counts[table]);
-        out = put_bytes(out, dc_values, sizeof dc_values);
-        *out++ = (uint8_t)(0x10 | table);
-        out = put_bytes(out, tw_jpeg_ac[table], sizeof tw_jpeg_ac[table]);
-    }
-    return out;
+/* The tables of one kind, `each` bytes of one component: 0xFF, the marker, length. */
+static uint8_t *put_marker(uint8_t *out, uint32_t marker, uint32_t tables, uint32_t each) {
+    set_16(out, marker);
+    set_16(out + 2, 2 + tables * each);
+    return out + 4;
 }
 
 /* SOI, DQT, SOF0, DHT, SOS: 306 bytes for grey, 589 for colours. */
 static uint8_t *put_headers(uint8_t *out, const tw_jpeg *info, uint32_t sampling) {
-    const uint32_t components = sampling == 3 ? 1 : 3, tables = sampling == 3 ? 1 : 2;
-    out = put_16(out, 0xFFD8);
-    out = put_quantisers(out, tables, info->quality);
-    out = put_marker(out, 0xC0, 8 + 3 * components);
-    *out++ = 8; /* bits of a sample */
-    out = put_16(put_16(out, info->height), info->width);
-    *out++ = (uint8_t)components;
-    for (uint32_t i = 0; i < components; i++) {
-        *out++ = (uint8_t)(i + 1);
-        *out++ = i == 0 ? factors[sampling] : 0x11;
-        *out++ = i == 0 ? 0 : 1;
+    const uint32_t colours = sampling != 3, tables = 1 + colours;
+    uint8_t *frame;
+    set_16(out, 0xFFD8);
+    out = put_marker(out + 2, 0xFFDB, tables, 65);
+    for (uint32_t table = 0; table < tables; table++) {
+        *out++ = (uint8_t)table;
+        for (unsigned i = 0; i < 64; i++) {
+            *out++ = tw_jpeg_quantiser(table, i, info->quality);
+        }
     }
-    out = put_codes(out, tables);
-    out = put_marker(out, 0xDA, 6 + 2 * components);
-    *out++ = (uint8_t)components;
-    for (uint32_t i = 0; i < components; i++) {
-        *out++ = (uint8_t)(i + 1);
-        *out++ = i == 0 ? 0 : 0x11;
+    frame = out;
+    out = put_segment(out, frames[colours]);
+    set_16(frame + 5, info->height);
+    set_16(frame + 7, info->width);
+    frame[11] = factors[sampling];
+    out = put_marker(out, 0xFFC4, tables, (uint32_t)(sizeof dc_codes[0] + sizeof tw_jpeg_ac[0]));
+    for (uint32_t table = 0; table < tables; table++) {
+        out = put_bytes(out, dc_codes[table], sizeof dc_codes[table]);
+        out = put_bytes(out, tw_jpeg_ac[table], sizeof tw_jpeg_ac[table]);
     }
-    *out++ = 0; /* all coefficients, 0 to 63, at once */
-    *out++ = 63;
-    *out++ = 0;
-    return out;
+    return put_segment(out, scans[colours]);
 }
 
 /* Whether it is entropy-coded data and nothing else: no marker gets through to a decoder that would obey it. */
@@ -110,9 +101,9 @@ tw_status tw_jpeg_hook_start(tw_client *client, uint32_t quality, uint32_t sampl
     info.quality = quality;
     out = put_headers(client->jpeg_stream, &info, sampling);
     out = put_bytes(out, tile->at, (size_t)(tile->end - tile->at));
-    out = put_16(out, 0xFFD9); /* EOI */
+    set_16(out, 0xFFD9); /* EOI */
     info.data = client->jpeg_stream;
-    info.length = (size_t)(out - client->jpeg_stream);
+    info.length = (size_t)(out - client->jpeg_stream) + 2;
     memset(picture, 0, sizeof *picture);
     picture->stride = (size_t)info.width * 3;
     picture->step = 3;
@@ -133,7 +124,7 @@ static void draw_row(const tw_client *client, const uint8_t *pixels, uint8_t *ou
             values[i] =
                 tw_value_of(client->format, pixel[picture->red], pixel[picture->green], pixel[picture->blue]);
         }
-        tw_store_values(client, out + (size_t)x * client->stored, values, count);
+        tw_store_values(client, out + (size_t)x * tw_stored(client), values, count);
         x += count;
     }
 }

@@ -19,31 +19,29 @@ uint8_t *tw_put_varint(uint8_t *out, uint32_t value) {
     return out;
 }
 
+static uint8_t *put_bytes(uint8_t *out, const void *bytes, size_t length) {
+    if (length != 0) { /* else `bytes` may be NULL */
+        memcpy(out, bytes, length);
+    }
+    return out + length;
+}
+
 static tw_status queue(tw_client *client, unsigned type, const uint8_t *head, size_t head_length,
     const void *tail, size_t tail_length, size_t reserve) {
     uint8_t header[HEADER_MAX];
-    const size_t length = head_length + tail_length;
+    const uint8_t *header_end;
     size_t header_length;
-    uint8_t *out;
+    uint8_t *out = client->send + client->send_end;
     header[0] = (uint8_t)type;
-    header_length = (size_t)(tw_put_varint(header + 1, (uint32_t)length) - header);
-    if (client->send_end - client->send_at + header_length + length + reserve > TW_SEND_SIZE) {
+    header_end = tw_put_varint(header + 1, (uint32_t)(head_length + tail_length));
+    header_length = (size_t)(header_end - header);
+    if (client->send_end + header_length + head_length + tail_length + reserve > TW_SEND_SIZE) {
         return TW_CODE_FULL;
     }
-    if (client->send_end + header_length + length > TW_SEND_SIZE) {
-        memmove(client->send, client->send + client->send_at, client->send_end - client->send_at);
-        client->send_end -= client->send_at;
-        client->send_at = 0;
-    }
-    out = client->send + client->send_end;
-    memcpy(out, header, header_length);
-    if (head_length != 0) {
-        memcpy(out + header_length, head, head_length);
-    }
-    if (tail_length != 0) {
-        memcpy(out + header_length + head_length, tail, tail_length);
-    }
-    client->send_end += header_length + length;
+    out = put_bytes(out, header, header_length);
+    out = put_bytes(out, head, head_length);
+    out = put_bytes(out, tail, tail_length);
+    client->send_end = (size_t)(out - client->send);
     return TW_OK;
 }
 
@@ -94,14 +92,17 @@ void tw_settle(tw_client *client) {
 
 const uint8_t *tw_client_output(tw_client *client, size_t *length) {
     tw_settle(client);
-    *length = client->send_end - client->send_at;
-    return client->send + client->send_at;
+    *length = client->send_end;
+    return client->send;
 }
 
 void tw_client_sent(tw_client *client, size_t length) {
-    const size_t waiting = client->send_end - client->send_at;
-    client->send_at += length < waiting ? length : waiting;
-    if (client->send_at == client->send_end) {
-        client->send_at = client->send_end = 0;
+    const size_t gap = length < client->send_end ? length : client->send_end;
+    size_t part;
+    client->send_end -= gap;
+    /* The rest moves to the front, in pieces as long as the gap, which do not overlap where they go. */
+    for (size_t at = 0; gap != 0 && at != client->send_end; at += part) {
+        part = client->send_end - at < gap ? client->send_end - at : gap;
+        memcpy(client->send + at, client->send + gap + at, part);
     }
 }

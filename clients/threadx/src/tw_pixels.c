@@ -39,7 +39,7 @@ void tw_store_pixels(const tw_client *client, uint8_t *out, const uint8_t *packe
         return;
     }
 #endif
-    memcpy(out, packed, (size_t)count * client->stored);
+    memcpy(out, packed, (size_t)count * tw_stored(client));
 }
 
 void tw_store_values(const tw_client *client, uint8_t *out, const uint32_t *values, uint32_t count) {
@@ -110,19 +110,25 @@ uint32_t tw_pixel(const tw_client *client, const uint8_t *packed) {
 }
 
 void tw_fill_pixels(const tw_client *client, uint8_t *out, uint32_t pixel, uint32_t count) {
-    if (client->stored == 2) {
-        uint16_t *halves = (uint16_t *)(void *)out;
-        for (; count != 0; count--) {
-            *halves++ = (uint16_t)pixel;
-        }
-    } else if (client->stored == 4) {
+#if TW_WITH_XRGB8888
+    if (tw_stored(client) == 4) {
         uint32_t *words = (uint32_t *)(void *)out;
-        for (; count != 0; count--) {
+        do {
             *words++ = pixel;
-        }
-    } else {
-        memset(out, (int)pixel, count);
+        } while (--count != 0);
+        return;
     }
+#endif
+#if TW_WITH_RGB565
+    if (tw_stored(client) == 2) {
+        uint16_t *halves = (uint16_t *)(void *)out;
+        do {
+            *halves++ = (uint16_t)pixel;
+        } while (--count != 0);
+        return;
+    }
+#endif
+    memset(out, (int)pixel, count);
 }
 
 #if TW_WITH_JPEG_HOOK || TW_WITH_CURSOR

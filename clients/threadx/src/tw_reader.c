@@ -1,6 +1,8 @@
 /* Fields of bodies: the kinds of protocol/wire.py, with the same refusals. */
 #include "tw_reader.h"
 
+#include <string.h>
+
 tw_reader tw_reader_of(const uint8_t *body, size_t length) {
     tw_reader reader;
     reader.at = body;
@@ -90,14 +92,6 @@ tw_rect tw_read_rect(tw_reader *reader) {
     return rect;
 }
 
-tw_setting tw_read_setting(tw_reader *reader) {
-    tw_setting setting;
-    setting.fps = tw_read_number(reader, 1, 1, 60);
-    setting.quality = tw_read_number(reader, 1, 10, 90);
-    setting.adaptive = tw_read_number(reader, 1, 0, 1);
-    return setting;
-}
-
 const uint8_t *tw_read_bytes(tw_reader *reader, size_t size) {
     const uint8_t *bytes = reader->at;
     if (reader->status != TW_OK) {
@@ -131,35 +125,40 @@ void tw_read_end(tw_reader *reader) {
 bool tw_is_utf8(const uint8_t *text, size_t length) {
     const uint8_t *end = text + length;
     while (text != end) {
-        const uint8_t lead = *text++;
-        uint8_t low = 0x80, high = 0xBF; /* of the second byte */
-        unsigned more;
-        if (lead < 0x80) {
+        uint32_t value = *text++;
+        unsigned more, least;
+        if (value < 0x80) {
             continue;
         }
-        if (lead < 0xC2 || lead > 0xF4) {
+        if (value < 0xC2 || value > 0xF4) {
             return false;
         }
-        more = lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
-        if (lead == 0xE0) {
-            low = 0xA0;
-        } else if (lead == 0xED) {
-            high = 0x9F;
-        } else if (lead == 0xF0) {
-            low = 0x90;
-        } else if (lead == 0xF4) {
-            high = 0x8F;
-        }
-        while (more-- != 0) {
-            if (text == end || *text < low || *text > high) {
+        more = value < 0xE0 ? 1 : value < 0xF0 ? 2 : 3;
+        least = 1 + 5 * more + (more == 1); /* a shorter form has 7, 11 or 16 bits */
+        value &= 0x3FU >> more;
+        for (; more != 0; more--) {
+            if (text == end || (*text & 0xC0) != 0x80) {
                 return false;
             }
-            text++;
-            low = 0x80;
-            high = 0xBF;
+            value = value << 6 | (*text++ & 0x3FU);
+        }
+        if (value >> least == 0 || value >> 11 == 0xD800 >> 11 || value > 0x10FFFF) {
+            return false;
         }
     }
     return true;
+}
+
+void tw_fields_of(tw_fields *fields, const uint8_t *list, size_t length) {
+    memset(fields, 0, sizeof *fields);
+    fields->list = tw_reader_of(list, length);
+}
+
+tw_status tw_fields_end(const tw_fields *fields, uint32_t needed) {
+    if (fields->list.status != TW_OK) {
+        return fields->list.status;
+    }
+    return (fields->seen & needed) == needed ? TW_OK : TW_CODE_PROTOCOL;
 }
 
 bool tw_next_field(tw_fields *fields) {

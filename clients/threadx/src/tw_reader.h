@@ -37,7 +37,6 @@ uint64_t tw_read_long(tw_reader *reader);
 uint32_t tw_read_varint(tw_reader *reader, uint32_t low, uint32_t high);
 tw_point tw_read_point(tw_reader *reader);
 tw_rect tw_read_rect(tw_reader *reader);
-tw_setting tw_read_setting(tw_reader *reader);
 const uint8_t *tw_read_bytes(tw_reader *reader, size_t size);
 /* UTF-8 to the end, of `low` to `high` bytes. */
 const char *tw_read_text(tw_reader *reader, size_t low, size_t high, size_t *length);
@@ -45,6 +44,9 @@ const char *tw_read_text(tw_reader *reader, size_t low, size_t high, size_t *len
 void tw_read_end(tw_reader *reader);
 bool tw_is_utf8(const uint8_t *text, size_t length);
 
+void tw_fields_of(tw_fields *fields, const uint8_t *list, size_t length);
+/* After the last: the first error, or PROTOCOL where one of these is missing. */
+tw_status tw_fields_end(const tw_fields *fields, uint32_t needed);
 /* The next field of a list into `value`; false at the end and after an error, which is then in `list.status`. */
 bool tw_next_field(tw_fields *fields);
 /* Passes over a field that this version does not know; refuses it where it is critical. */

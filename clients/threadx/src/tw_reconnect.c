@@ -44,17 +44,21 @@ void tw_client_resume(tw_client *client, tw_resume *resume) {
 #if TW_WITH_CURSOR
     tw_cursor_lift(client);
 #endif
+#if TW_WITH_RESUME
     *resume = client->resume;
-#if TW_WITH_CURSOR
+#    if TW_WITH_CURSOR
     tw_cursor_keep(client, resume);
-#endif
+#    endif
     if (client->state & TW_IN_SESSION) {
         resume->update = tw_client_shown(client);
         resume->width = client->width;
         resume->height = client->height;
-#if TW_WITH_CACHE
+#    if TW_WITH_CACHE
         resume->cache_slots = client->cache_slots;
         resume->cache_slot_bytes = client->cache_slot_bytes;
-#endif
+#    endif
     }
+#else
+    memset(resume, 0, sizeof *resume);
+#endif
 }

@@ -29,7 +29,11 @@ static void compress(uint32_t *state, const uint8_t *block) {
     uint32_t s[8], w[16];
     memcpy(s, state, sizeof s);
     for (unsigned t = 0; t < 64; t++) {
-        uint32_t *word = &w[t & 15], one, two;
+        /* The eight variables do not move: in each round the next one is a. */
+        const uint32_t a = s[(0 - t) & 7], b = s[(1 - t) & 7], c = s[(2 - t) & 7];
+        const uint32_t e = s[(4 - t) & 7], f = s[(5 - t) & 7], g = s[(6 - t) & 7];
+        uint32_t *const d = &s[(3 - t) & 7], *const h = &s[(7 - t) & 7];
+        uint32_t *word = &w[t & 15], one;
         if (t < 16) {
             *word = (uint32_t)block[4 * t] << 24 | (uint32_t)block[4 * t + 1] << 16
                     | (uint32_t)block[4 * t + 2] << 8 | block[4 * t + 3];
@@ -38,13 +42,10 @@ static void compress(uint32_t *state, const uint8_t *block) {
             *word += (rotated(old, 7) ^ rotated(old, 18) ^ old >> 3) + w[(t + 9) & 15]
                      + (rotated(young, 17) ^ rotated(young, 19) ^ young >> 10);
         }
-        one = s[7] + (rotated(s[4], 6) ^ rotated(s[4], 11) ^ rotated(s[4], 25))
-              + ((s[4] & s[5]) ^ (~s[4] & s[6])) + round_constants[t] + *word;
-        two = (rotated(s[0], 2) ^ rotated(s[0], 13) ^ rotated(s[0], 22))
-              + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-        memmove(s + 1, s, 7 * sizeof *s);
-        s[4] += one;
-        s[0] = one + two;
+        one = *h + (rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25)) + ((e & f) ^ (~e & g))
+              + round_constants[t] + *word;
+        *d += one;
+        *h = one + (rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
     }
     for (unsigned i = 0; i < 8; i++) {
         state[i] += s[i];

@@ -78,6 +78,7 @@ typedef struct NX_IP_STRUCT {
     ULONG id;
     NX_PACKET_POOL *pool;
     UINT has_tcp, sockets;
+    UINT link; /* see below */
 } NX_IP;
 
 typedef struct NX_TCP_SOCKET_STRUCT {
@@ -98,6 +99,7 @@ typedef struct NX_TCP_SOCKET_STRUCT {
     VOID (*on_window)(struct NX_TCP_SOCKET_STRUCT *socket);
 } NX_TCP_SOCKET;
 
+VOID nx_system_initialize(VOID);
 UINT nx_packet_pool_create(NX_PACKET_POOL *pool, CHAR *name, ULONG payload, VOID *memory, ULONG size);
 UINT nx_packet_pool_info_get(NX_PACKET_POOL *pool, ULONG *total, ULONG *available, ULONG *empty_requests,
     ULONG *empty_suspensions, ULONG *invalid_releases);
@@ -132,5 +134,8 @@ void nx_standin_ip_create(NX_IP *ip, NX_PACKET_POOL *pool);
 void nx_standin_refuse(NX_PACKET_POOL *pool, LONG refusals);
 /* The window of the peer: so many bytes may still be sent; negative: any. */
 void nx_standin_window(NX_TCP_SOCKET *socket, LONG bytes);
+
+/* 0: nothing comes or goes, and nothing that was sent is acknowledged; 1: as at first; 2: there is no address. */
+void nx_standin_link(NX_IP *ip, UINT link);
 
 #endif

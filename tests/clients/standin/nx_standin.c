@@ -33,6 +33,12 @@ static void clear(ULONG *value) {
     }
 }
 
+/* 1: a service for threads alone, or for tx_application_define() too, is called from elsewhere. */
+static int is_wrong_caller(int may_init) {
+    const tx_standin_caller caller = tx_standin_who();
+    return caller == TX_STANDIN_ISR || (caller == TX_STANDIN_INIT && !may_init);
+}
+
 /* Waits with nobody to refuse it: the stand-in's own thread. */
 static void pause_a_bit(void) {
     (void)poll(NULL, 0, 1);
@@ -48,6 +54,9 @@ UINT nx_packet_pool_create(NX_PACKET_POOL *pool, CHAR *name, ULONG payload, VOID
     }
     if (payload == 0 || size < step) {
         return NX_SIZE_ERROR;
+    }
+    if (is_wrong_caller(1)) {
+        return NX_CALLER_ERROR;
     }
     enter();
     memset(pool, 0, sizeof *pool);
@@ -199,6 +208,16 @@ void nx_standin_ip_create(NX_IP *ip, NX_PACKET_POOL *pool) {
     memset(ip, 0, sizeof *ip);
     ip->id = ALIVE;
     ip->pool = pool;
+    ip->link = 1;
+}
+
+VOID nx_system_initialize(VOID) {}
+
+void nx_standin_link(NX_IP *ip, UINT link) {
+    enter();
+    ip->link = link;
+    tx_standin_changed();
+    (void)leave(NX_SUCCESS);
 }
 
 void nx_standin_refuse(NX_PACKET_POOL *pool, LONG refusals) {
@@ -240,6 +259,9 @@ UINT nx_tcp_socket_create(NX_IP *ip, NX_TCP_SOCKET *socket, CHAR *name, ULONG ty
         || window > 0xFFFF) {
         return NX_OPTION_ERROR;
     }
+    if (is_wrong_caller(1)) {
+        return NX_CALLER_ERROR;
+    }
     enter();
     memset(socket, 0, sizeof *socket);
     socket->ip = ip;
@@ -258,6 +280,9 @@ UINT nx_tcp_socket_delete(NX_TCP_SOCKET *socket) {
     if (socket == NULL || socket->id != ALIVE) {
         return NX_PTR_ERROR;
     }
+    if (is_wrong_caller(0)) {
+        return NX_CALLER_ERROR;
+    }
     enter();
     if (socket->is_bound) {
         return leave(NX_STILL_BOUND);
@@ -271,6 +296,9 @@ UINT nx_tcp_socket_receive_notify(NX_TCP_SOCKET *socket, VOID (*notify)(NX_TCP_S
     if (socket == NULL || socket->id != ALIVE) {
         return NX_PTR_ERROR;
     }
+    if (is_wrong_caller(1)) {
+        return NX_CALLER_ERROR;
+    }
     enter();
     socket->on_receive = notify;
     return leave(NX_SUCCESS);
@@ -279,6 +307,9 @@ UINT nx_tcp_socket_receive_notify(NX_TCP_SOCKET *socket, VOID (*notify)(NX_TCP_S
 UINT nx_tcp_socket_window_update_notify_set(NX_TCP_SOCKET *socket, VOID (*notify)(NX_TCP_SOCKET *socket)) {
     if (socket == NULL || socket->id != ALIVE) {
         return NX_PTR_ERROR;
+    }
+    if (is_wrong_caller(1)) {
+        return NX_CALLER_ERROR;
     }
     enter();
     socket->on_window = notify;
@@ -311,6 +342,9 @@ UINT nx_tcp_socket_mss_get(NX_TCP_SOCKET *socket, ULONG *mss) {
     if (socket == NULL || socket->id != ALIVE || mss == NULL) {
         return NX_PTR_ERROR;
     }
+    if (is_wrong_caller(1)) {
+        return NX_CALLER_ERROR;
+    }
     *mss = MSS;
     return NX_SUCCESS;
 }
@@ -322,6 +356,9 @@ UINT nx_tcp_client_socket_bind(NX_TCP_SOCKET *socket, UINT port, ULONG wait_opti
     }
     if (port != NX_ANY_PORT) {
         tx_standin_fail("binds to any port alone");
+    }
+    if (is_wrong_caller(0)) {
+        return NX_CALLER_ERROR;
     }
     enter();
     if (socket->is_bound) {
@@ -374,6 +411,21 @@ static void set_state(NX_TCP_SOCKET *socket, ULONG state) {
     (void)leave(NX_SUCCESS);
 }
 
+/* 1: frames come and go; 0: nobody waits for it any more. */
+static int await_link(NX_TCP_SOCKET *socket) {
+    for (;;) {
+        UINT link, is_cut;
+        enter();
+        link = socket->ip->link;
+        is_cut = socket->is_cut;
+        (void)leave(NX_SUCCESS);
+        if (link == 1 || is_cut) {
+            return !is_cut;
+        }
+        pause_a_bit();
+    }
+}
+
 /* 1: go on; 0: the stream is over, or nobody wants it any more; -1: it was reset. */
 static int take_some(NX_TCP_SOCKET *socket) {
     UCHAR bytes[8192];
@@ -389,7 +441,7 @@ static int take_some(NX_TCP_SOCKET *socket) {
             (void)leave(NX_SUCCESS);
             return 0;
         }
-        room = socket->queued < socket->window ? socket->window - socket->queued : 0;
+        room = socket->queued < socket->window && socket->ip->link == 1 ? socket->window - socket->queued : 0;
         if (packet == NULL && room != 0) {
             packet = grab(socket->ip->pool, 0);
         }
@@ -400,7 +452,7 @@ static int take_some(NX_TCP_SOCKET *socket) {
     }
     room = room < sizeof bytes ? room : (ULONG)sizeof bytes;
     room = room < CHAIN * socket->ip->pool->payload ? room : CHAIN * socket->ip->pool->payload;
-    got = ready(socket, POLLIN) ? recv(socket->host, bytes, room, 0) : 0;
+    got = ready(socket, POLLIN) && await_link(socket) ? recv(socket->host, bytes, room, 0) : 0;
     if (got <= 0) {
         (void)nx_packet_release(packet);
         return got < 0 ? -1 : 0;
@@ -439,6 +491,10 @@ static void *serve(void *given) {
     NX_TCP_SOCKET *socket = given;
     int why = 0, going = 1;
     socklen_t size = sizeof why;
+    if (!await_link(socket)) {
+        set_state(socket, NX_TCP_CLOSED);
+        return NULL;
+    }
     if (connect_host(socket) != 0 && errno != EINPROGRESS) {
         set_state(socket, NX_TCP_CLOSED);
         return NULL;
@@ -472,9 +528,15 @@ UINT nxd_tcp_client_socket_connect(NX_TCP_SOCKET *socket, NXD_ADDRESS *server, U
     if (wait_option != NX_NO_WAIT) {
         tx_standin_fail("nobody waits for a connection");
     }
+    if (is_wrong_caller(0)) {
+        return NX_CALLER_ERROR;
+    }
     enter();
     if (!socket->is_bound || socket->is_connected) {
         return leave(!socket->is_bound ? NX_NOT_BOUND : NX_NOT_CLOSED);
+    }
+    if (socket->ip->link == 2) {
+        return leave(NX_IP_ADDRESS_ERROR);
     }
     socket->peer = *server;
     socket->port = port;
@@ -510,11 +572,14 @@ static void cut(NX_TCP_SOCKET *socket) {
 }
 
 UINT nx_tcp_socket_disconnect(NX_TCP_SOCKET *socket, ULONG wait_option) {
-    const ULONG since = tx_time_get();
+    const ULONG since = tx_standin_ticks();
     ULONG state;
     UINT status = NX_SUCCESS;
     if (socket == NULL || socket->id != ALIVE) {
         return NX_PTR_ERROR;
+    }
+    if (is_wrong_caller(0)) {
+        return NX_CALLER_ERROR;
     }
     enter();
     state = socket->state;
@@ -523,7 +588,9 @@ UINT nx_tcp_socket_disconnect(NX_TCP_SOCKET *socket, ULONG wait_option) {
     }
     if (state == NX_TCP_ESTABLISHED) {
         socket->state = NX_TCP_FIN_WAIT_1;
-        (void)shutdown(socket->host, SHUT_WR);
+        if (socket->ip->link == 1) {
+            (void)shutdown(socket->host, SHUT_WR);
+        }
         while (socket->state != NX_TCP_CLOSED) {
             if (tx_standin_wait(wait_option, since) != 0) {
                 status = NX_DISCONNECT_FAILED;
@@ -542,6 +609,9 @@ UINT nx_tcp_client_socket_unbind(NX_TCP_SOCKET *socket) {
     }
     if (socket->is_connected) {
         return NX_NOT_CLOSED;
+    }
+    if (is_wrong_caller(0)) {
+        return NX_CALLER_ERROR;
     }
     enter();
     if (!socket->is_bound) {
@@ -564,6 +634,9 @@ UINT nx_tcp_socket_receive(NX_TCP_SOCKET *socket, NX_PACKET **packet, ULONG wait
     }
     if (wait_option != NX_NO_WAIT) {
         tx_standin_fail("nobody waits for what may come");
+    }
+    if (is_wrong_caller(0)) {
+        return NX_CALLER_ERROR;
     }
     enter();
     *packet = socket->head;
@@ -616,11 +689,14 @@ UINT nx_tcp_socket_send(NX_TCP_SOCKET *socket, NX_PACKET *packet, ULONG wait_opt
     if (wait_option != NX_NO_WAIT) {
         tx_standin_fail("nobody waits for the window");
     }
+    if (is_wrong_caller(0)) {
+        return NX_CALLER_ERROR;
+    }
     enter();
     if (socket->state != NX_TCP_ESTABLISHED && socket->state != NX_TCP_CLOSE_WAIT) {
         return leave(NX_NOT_CONNECTED);
     }
-    status = send_parts(socket, packet);
+    status = socket->ip->link == 1 ? send_parts(socket, packet) : NX_TX_QUEUE_DEPTH;
     if (status == NX_SUCCESS) {
         give_back(packet);
         tx_standin_changed();

@@ -21,7 +21,9 @@ typedef unsigned short USHORT;
 #define TX_NULL ((void *)0)
 #define TX_NO_WAIT 0U
 #define TX_WAIT_FOREVER 0xFFFFFFFFU
-#define TX_TIMER_TICKS_PER_SECOND 100U
+#ifndef TX_TIMER_TICKS_PER_SECOND
+#    define TX_TIMER_TICKS_PER_SECOND 100U
+#endif
 #define TX_MINIMUM_STACK 16384U
 #define TX_MAX_PRIORITIES 32U
 #define TX_NO_TIME_SLICE 0U
@@ -103,6 +105,7 @@ UINT tx_thread_info_get(TX_THREAD *thread, CHAR **name, UINT *state, ULONG *run_
 TX_THREAD *tx_thread_identify(VOID);
 UINT tx_thread_sleep(ULONG ticks);
 ULONG tx_time_get(VOID);
+VOID tx_time_set(ULONG ticks); /* waits go on as they were */
 
 UINT tx_event_flags_create(TX_EVENT_FLAGS_GROUP *group, CHAR *name);
 UINT tx_event_flags_delete(TX_EVENT_FLAGS_GROUP *group);
@@ -127,10 +130,20 @@ VOID tx_application_define(VOID *first_unused_memory);
 
 /* From here on this host's thread is an interrupt, or no longer. */
 void tx_standin_interrupt(int is_interrupt);
+/* Who calls: a thread; tx_application_define(); an interrupt; what is no thread of ThreadX here, but is of NetX Duo. */
+typedef enum tx_standin_caller {
+    TX_STANDIN_THREAD,
+    TX_STANDIN_INIT,
+    TX_STANDIN_ISR,
+    TX_STANDIN_OTHER
+} tx_standin_caller;
+tx_standin_caller tx_standin_who(void);
 /* Bytes of its stack that a thread has used since it began. */
 ULONG tx_standin_stack_used(const TX_THREAD *thread);
 /* What is wrong in the stand-in itself, or in how it is used. */
 void tx_standin_fail(const char *what);
+/* Ticks of the clock by which everything waits. */
+ULONG tx_standin_ticks(void);
 /* Waits on the one lock, which is held, until something changed: 0, or the deadline (in ticks) is over. */
 int tx_standin_wait(ULONG wait_option, ULONG since);
 void tx_standin_changed(void);

@@ -15,8 +15,11 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int is_started; /* no thread runs before tx_application_define() has returned */
+static ULONG ahead;    /* of tx_time_get() */
 static _Thread_local TX_THREAD *current;
-static _Thread_local int in_interrupt;
+static _Thread_local int in_interrupt, in_define;
+static TX_THREAD *latest; /* whom an interrupt interrupts, as far as it can tell */
 /* Who holds the lock may not ask for it again: no service is called with interrupts off. */
 static _Thread_local int is_disabled;
 
@@ -40,6 +43,7 @@ unsigned tx_standin_disable(void) {
     (void)pthread_once(&once, begin);
     (void)pthread_mutex_lock(&lock);
     is_disabled = 1;
+    latest = current != NULL && !in_interrupt ? current : latest;
     return 1;
 }
 
@@ -62,6 +66,13 @@ void tx_standin_changed(void) {
     (void)pthread_cond_broadcast(&changed);
 }
 
+ULONG tx_standin_ticks(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (ULONG)((unsigned long)now.tv_sec * TX_TIMER_TICKS_PER_SECOND
+                   + (unsigned long)now.tv_nsec / (unsigned long)NS_PER_TICK);
+}
+
 int tx_standin_wait(ULONG wait_option, ULONG since) {
     struct timespec until;
     ULONG passed;
@@ -69,7 +80,7 @@ int tx_standin_wait(ULONG wait_option, ULONG since) {
         (void)pthread_cond_wait(&changed, &lock);
         return 0;
     }
-    passed = tx_time_get() - since;
+    passed = tx_standin_ticks() - since;
     if (passed >= wait_option) {
         return -1;
     }
@@ -93,11 +104,26 @@ void tx_standin_interrupt(int is_interrupt) {
     in_interrupt = is_interrupt;
 }
 
+tx_standin_caller tx_standin_who(void) {
+    if (in_interrupt) {
+        return TX_STANDIN_ISR;
+    }
+    if (current != NULL) {
+        return TX_STANDIN_THREAD;
+    }
+    return in_define ? TX_STANDIN_INIT : TX_STANDIN_OTHER;
+}
+
 /* ---- Threads and time ------------------------------------------------------------------------------------- */
 
 static void *run(void *given) {
     TX_THREAD *thread = given;
-    current = thread;
+    enter();
+    while (!is_started) {
+        (void)tx_standin_wait(TX_WAIT_FOREVER, 0);
+    }
+    current = latest = thread;
+    (void)leave(TX_SUCCESS);
     thread->first = __builtin_frame_address(0);
     thread->entry(thread->input);
     enter();
@@ -169,8 +195,10 @@ UINT tx_thread_delete(TX_THREAD *thread) {
         return TX_DELETE_ERROR;
     }
     (void)pthread_join(thread->host, NULL);
+    enter();
     thread->id = 0;
-    return TX_SUCCESS;
+    latest = latest == thread ? current : latest;
+    return leave(TX_SUCCESS);
 }
 
 UINT tx_thread_info_get(TX_THREAD *thread, CHAR **name, UINT *state, ULONG *run_count, UINT *priority,
@@ -194,7 +222,11 @@ UINT tx_thread_info_get(TX_THREAD *thread, CHAR **name, UINT *state, ULONG *run_
 }
 
 TX_THREAD *tx_thread_identify(VOID) {
-    return in_interrupt ? NULL : current;
+    TX_THREAD *found;
+    enter();
+    found = in_interrupt ? latest : current;
+    (void)leave(TX_SUCCESS);
+    return found;
 }
 
 UINT tx_thread_sleep(ULONG ticks) {
@@ -211,17 +243,28 @@ UINT tx_thread_sleep(ULONG ticks) {
 }
 
 ULONG tx_time_get(VOID) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (ULONG)((unsigned long)now.tv_sec * TX_TIMER_TICKS_PER_SECOND
-                   + (unsigned long)now.tv_nsec / (unsigned long)NS_PER_TICK);
+    ULONG found;
+    enter();
+    found = tx_standin_ticks() + ahead;
+    (void)leave(TX_SUCCESS);
+    return found;
+}
+
+VOID tx_time_set(ULONG ticks) {
+    enter();
+    ahead = ticks - tx_standin_ticks();
+    (void)leave(TX_SUCCESS);
 }
 
 VOID tx_kernel_enter(VOID) {
     pthread_mutex_t forever = PTHREAD_MUTEX_INITIALIZER;
+    in_define = 1;
     tx_application_define(NULL);
+    enter();
+    is_started = 1;
+    tx_standin_changed();
+    (void)leave(TX_SUCCESS);
     (void)pthread_mutex_lock(&forever);
-    (void)pthread_once(&once, begin);
     for (;;) {
         (void)pthread_cond_wait(&changed, &forever);
     }
@@ -275,7 +318,7 @@ UINT tx_event_flags_set(TX_EVENT_FLAGS_GROUP *group, ULONG flags, UINT option) {
 
 UINT tx_event_flags_get(
     TX_EVENT_FLAGS_GROUP *group, ULONG requested, UINT option, ULONG *actual, ULONG wait_option) {
-    const ULONG since = tx_time_get();
+    const ULONG since = tx_standin_ticks();
     if (group == NULL) {
         return TX_GROUP_ERROR;
     }
@@ -347,7 +390,7 @@ UINT tx_queue_delete(TX_QUEUE *queue) {
 }
 
 UINT tx_queue_send(TX_QUEUE *queue, VOID *message, ULONG wait_option) {
-    const ULONG since = tx_time_get();
+    const ULONG since = tx_standin_ticks();
     if (queue == NULL) {
         return TX_QUEUE_ERROR;
     }
@@ -376,7 +419,7 @@ UINT tx_queue_send(TX_QUEUE *queue, VOID *message, ULONG wait_option) {
 }
 
 UINT tx_queue_receive(TX_QUEUE *queue, VOID *message, ULONG wait_option) {
-    const ULONG since = tx_time_get();
+    const ULONG since = tx_standin_ticks();
     if (queue == NULL) {
         return TX_QUEUE_ERROR;
     }
@@ -441,6 +484,12 @@ UINT tx_byte_allocate(TX_BYTE_POOL *pool, VOID **memory, ULONG size, ULONG wait_
     if (!may_wait(wait_option)) {
         return TX_WAIT_ERROR;
     }
+    if (in_interrupt) {
+        return TX_CALLER_ERROR;
+    }
+    if (size > pool->size) {
+        return TX_SIZE_ERROR;
+    }
     enter();
     if (size > pool->size - pool->used) {
         *memory = NULL;
@@ -463,6 +512,9 @@ UINT tx_byte_release(VOID *memory) {
     header *made = (header *)memory - 1;
     if (memory == NULL || made->id != ALIVE) {
         return TX_PTR_ERROR;
+    }
+    if (in_interrupt) {
+        return TX_CALLER_ERROR;
     }
     enter();
     made->id = 0;

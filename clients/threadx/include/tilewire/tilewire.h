@@ -214,8 +214,9 @@ typedef struct tw_client_config {
     size_t jpeg_memory_size;    /* TW_JPEG_MEMORY_SIZE or more */
     unsigned jpeg_subsamplings; /* offered, TW_SUBSAMPLING_... together; 0: all */
 
-    /* Or by a function of yours, which is asked where both are given. Decodes a JPEG, TW_OK, or says why not: TW_CODE_BAD_PAYLOAD where the file is wrong. The picture stays as it is
-     * until the next call; this client reads it meanwhile. NULL: no JPEG. The same rules as for callbacks. */
+    /* Or by a function of yours, which is asked where both are given: a hardware decoder, for example. Decodes a JPEG,
+     * TW_OK, or says why not: TW_CODE_BAD_PAYLOAD where the file is wrong. The picture stays as it is until the next
+     * call; this client reads it meanwhile. NULL: there is none. The same rules as for callbacks. */
     tw_status (*jpeg)(void *user, const tw_jpeg *jpeg, tw_picture *picture);
     void *jpeg_stream;       /* where the file is put together */
     size_t jpeg_stream_size; /* TW_JPEG_SIZE(receive_size) or more */
@@ -238,7 +239,7 @@ typedef struct tw_client_config {
     ((size_t)(max_side) * (size_t)(max_side) * ((stored) != 0 ? 8 + (size_t)(stored) : 4))
 
 /* Bytes in which JPEG is decoded, of any size. */
-#define TW_JPEG_MEMORY_SIZE 2048
+#define TW_JPEG_MEMORY_SIZE 2176
 
 /* Bytes for a JPEG file of a message of up to this size. */
 #define TW_JPEG_SIZE(receive_size) ((size_t)(receive_size) + 640)
@@ -273,7 +274,7 @@ TW_MUST_USE tw_status tw_client_pointer(
 TW_MUST_USE tw_status tw_client_wheel(tw_client *client, int dx, int dy, uint32_t *input);
 /* `keysym` as X11 numbers keys. */
 TW_MUST_USE tw_status tw_client_key(tw_client *client, uint32_t keysym, unsigned pressed, uint32_t *input);
-/* 1 to TW_MAX_TEXT bytes of UTF-8. */
+/* 1 to TW_MAX_TEXT bytes of UTF-8, as if they were typed; copied. */
 TW_MUST_USE tw_status tw_client_text(tw_client *client, const char *text, size_t length, uint32_t *input);
 
 typedef struct tw_finger {
@@ -322,6 +323,7 @@ typedef enum tw_phase {
     TW_CLOSED = 2
 } tw_phase;
 
+/* Where the connection stands. TW_CLOSED: send what tw_client_output() still has, and close. */
 tw_phase tw_client_phase(const tw_client *client);
 
 /* The first error, TW_OK as long as there is none. A GOODBYE of either side is none. */
@@ -385,6 +387,7 @@ typedef struct tw_statistics {
 /* As many of the newest inputs can be timed at once. */
 #    define TW_TIMED_INPUTS 8
 
+/* Since tw_client_init(). */
 void tw_client_statistics(const tw_client *client, tw_statistics *statistics);
 /* Messages of a type (TW_MSG_...) received whole, and their bytes with type and length. Types that this version does
  * not know are counted under 0. */

@@ -65,6 +65,28 @@
 #    define TW_WITH_CURSOR 1
 #endif
 
+/* What the server tells beside the picture: the callbacks welcome, notice, setting, view_state, control_state, bell,
+ * input_echo, pong and explanation. Without it such messages are passed over, and tw_client_phase() says when a session
+ * has begun. */
+#ifndef TW_WITH_EVENTS
+#    define TW_WITH_EVENTS 1
+#endif
+
+/* A panel whose size may change while a session runs. */
+#ifndef TW_WITH_RESIZE
+#    define TW_WITH_RESIZE 1
+#endif
+
+/* Going on where an earlier connection ended. Without it the picture comes anew. */
+#ifndef TW_WITH_RESUME
+#    define TW_WITH_RESUME 1
+#endif
+
+/* A strip of some rows instead of a framebuffer. */
+#ifndef TW_WITH_STRIPS
+#    define TW_WITH_STRIPS 1
+#endif
+
 /* ---- Sizes ------------------------------------------------------------------------------------------------ */
 
 /* Bytes that may wait to be sent. The longest HELLO and the longest text fit in 1152. */
@@ -92,7 +114,7 @@
 #endif
 #if (TW_WITH_RGB565 | TW_WITH_XRGB8888 | TW_WITH_8BIT | TW_WITH_COPY | TW_WITH_HMAC | TW_WITH_CLIPBOARD \
      | TW_WITH_TEXTS | TW_WITH_STATISTICS | TW_WITH_CODEC | TW_WITH_CACHE | TW_WITH_JPEG | TW_WITH_JPEG_HOOK \
-     | TW_WITH_CURSOR) \
+     | TW_WITH_CURSOR | TW_WITH_EVENTS | TW_WITH_RESIZE | TW_WITH_RESUME | TW_WITH_STRIPS) \
     & ~1
 #    error "tw_config.h: a switch is 0 or 1"
 #endif

@@ -14,7 +14,6 @@
 #define EVENTS 1U
 #define QUEUE 2U
 #define SOCKET 4U
-#define THREAD 8U
 
 #define LEAST_MESSAGES 4UL
 
@@ -215,6 +214,17 @@ static VOID keep(TW_THREADX *session) {
     }
 }
 
+/* 1: tw_threadx_retry() since the last time. */
+static UINT take_hurry(TW_THREADX *session) {
+    TX_INTERRUPT_SAVE_AREA
+    UINT found;
+    TX_DISABLE
+    found = session->hurry;
+    session->hurry = 0;
+    TX_RESTORE
+    return found;
+}
+
 /* One connection, TW_CODE_...; *stood_ms: for how long. */
 static UINT visit(TW_THREADX *session, ULONG *stood_ms) {
     tw_client_config *config = &session->config.client;
@@ -225,6 +235,7 @@ static UINT visit(TW_THREADX *session, ULONG *stood_ms) {
         return TW_CODE_CLOSED;
     }
     session->client = NULL;
+    (void)take_hurry(session);
     session->own.attempts++;
     tell(session, TW_THREADX_CONNECTING, session->own.code, 0);
     if (session->config.random(config->user, config->nonce, sizeof config->nonce) != TX_SUCCESS) {
@@ -238,6 +249,9 @@ static UINT visit(TW_THREADX *session, ULONG *stood_ms) {
     session->own.status = tw_threadx_link_open(session);
     if (session->own.status == NX_SUCCESS) {
         *stood_ms = exchange(session);
+        if (*stood_ms != 0) {
+            (void)take_hurry(session); /* of the time before it broke */
+        }
     }
     tw_threadx_link_close(session);
     keep(session);
@@ -249,7 +263,7 @@ static UINT visit(TW_THREADX *session, ULONG *stood_ms) {
 static VOID doze(TW_THREADX *session, ULONG wait_ms) {
     const ULONG since_ms = tw_threadx_now_ms(session);
     ULONG passed_ms = 0;
-    while (passed_ms < wait_ms && tw_threadx_is_wanted(session)) {
+    while (passed_ms < wait_ms && tw_threadx_is_wanted(session) && !take_hurry(session)) {
         tw_threadx_wait(session, tw_threadx_ticks(wait_ms - passed_ms));
         passed_ms = tw_threadx_now_ms(session) - since_ms;
     }
@@ -290,15 +304,20 @@ static TW_THREADX *myself(void) {
 }
 
 static VOID run(ULONG unused) {
+    TX_INTERRUPT_SAVE_AREA
     TW_THREADX *session = myself(); /* a pointer does not fit into every ULONG */
-    TX_INTERRUPT_SAVE_AREA(void) unused;
+    (void)unused;
     session->ticks = tx_time_get();
     for (;;) {
         UINT wish = wanted(session);
         if (wish == TW_THREADX_QUIT) {
+            tw_threadx_input_open(session, 0); /* what came in at the last moment */
             return;
         }
         if (wish == TW_THREADX_REST) {
+            TX_DISABLE
+            session->is_resting |= session->wanted == TW_THREADX_REST; /* or it was stopped before it began */
+            TX_RESTORE
             tw_threadx_wait(session, TX_WAIT_FOREVER);
             continue;
         }
@@ -351,24 +370,23 @@ static UINT take_all(TW_THREADX *session, VOID **stack, ULONG stack_size) {
     take(session, &status, &client->receive, client->receive_size);
     take(session, &status, &client->cache, client->cache_size);
     take(session, &status, &client->cursor_memory, client->cursor_memory_size);
+    take(session, &status, &client->jpeg_memory, client->jpeg_memory_size);
     take(session, &status, &client->jpeg_stream, client->jpeg_stream_size);
     config->queue = queue;
     return status;
 }
 
+/* The thread is gone, or was never made. */
 static VOID dismantle(TW_THREADX *session) {
     session->id = 0;
-    if (session->parts & THREAD) {
-        (void)tx_thread_delete(&session->thread);
-    }
-    if (session->parts & SOCKET) {
-        (void)nx_tcp_socket_delete(&session->socket);
-    }
     if (session->parts & QUEUE) {
         (void)tx_queue_delete(&session->queue);
     }
     if (session->parts & EVENTS) {
         (void)tx_event_flags_delete(&session->events);
+    }
+    if (session->parts & SOCKET) {
+        (void)nx_tcp_socket_delete(&session->socket);
     }
     for (UINT i = 0; i < TW_THREADX_TAKEN; i++) {
         if (session->taken[i] != NULL) {
@@ -408,6 +426,12 @@ static UINT assemble(
     if (status != TX_SUCCESS) {
         return status;
     }
+    /* First, since it may fail: tx_application_define() may make things, but not delete them. */
+    status = tw_threadx_link_create(session, name, ip);
+    if (status != NX_SUCCESS) {
+        return status;
+    }
+    session->parts |= SOCKET;
     status = tx_event_flags_create(&session->events, name);
     if (status != TX_SUCCESS) {
         return status;
@@ -419,19 +443,9 @@ static UINT assemble(
         return status;
     }
     session->parts |= QUEUE;
-    status = tw_threadx_link_create(session, name, ip);
-    if (status != NX_SUCCESS) {
-        return status;
-    }
-    session->parts |= SOCKET;
     session->id = TW_THREADX_ID;
-    status = tx_thread_create(&session->thread, name, run, 0, stack, stack_size, priority, priority,
+    return tx_thread_create(&session->thread, name, run, 0, stack, stack_size, priority, priority,
         TX_NO_TIME_SLICE, TX_AUTO_START);
-    if (status != TX_SUCCESS) {
-        return status;
-    }
-    session->parts |= THREAD;
-    return TX_SUCCESS;
 }
 
 UINT tw_threadx_create(TW_THREADX *session, CHAR *name, const TW_THREADX_CONFIG *config, NX_IP *ip,
@@ -441,6 +455,7 @@ UINT tw_threadx_create(TW_THREADX *session, CHAR *name, const TW_THREADX_CONFIG 
     TW_THREADX_REQUIRE(session->id != TW_THREADX_ID, TX_PTR_ERROR);
     TW_THREADX_REQUIRE(config->random != NULL && config->client.callbacks != NULL, TX_PTR_ERROR);
     TW_THREADX_REQUIRE(stack_size >= TX_MINIMUM_STACK, TX_SIZE_ERROR);
+    TW_THREADX_REQUIRE(priority < TX_MAX_PRIORITIES, TX_PRIORITY_ERROR);
     TW_THREADX_REQUIRE(
         config->queue == NULL || config->queue_size >= TW_THREADX_QUEUE_SIZE(LEAST_MESSAGES), TX_SIZE_ERROR);
     memset(session, 0, sizeof *session);
@@ -484,6 +499,16 @@ static VOID wish(TW_THREADX *session, UINT wanted_now) {
     tw_threadx_wake(session);
 }
 
+UINT tw_threadx_retry(TW_THREADX *session) {
+    TX_INTERRUPT_SAVE_AREA
+    TW_THREADX_CHECK(session);
+    TX_DISABLE
+    session->hurry = 1;
+    TX_RESTORE
+    tw_threadx_wake(session);
+    return TX_SUCCESS;
+}
+
 static UINT is_resting(TW_THREADX *session) {
     TX_INTERRUPT_SAVE_AREA
     UINT found;
@@ -517,10 +542,17 @@ static UINT await(TW_THREADX *session, UINT (*is_so)(TW_THREADX *session), ULONG
     return TX_SUCCESS;
 }
 
+#ifndef TX_DISABLE_ERROR_CHECKING
+/* A thread that is not the session's: to sleep for no time is refused where nobody may sleep. In an interrupt
+ * tx_thread_identify() tells whom it interrupts. */
+static UINT may_wait(TW_THREADX *session) {
+    return tx_thread_sleep(0) == TX_SUCCESS && tx_thread_identify() != &session->thread;
+}
+#endif
+
 UINT tw_threadx_stop(TW_THREADX *session, ULONG wait_option) {
     TW_THREADX_CHECK(session);
-    TW_THREADX_REQUIRE(
-        wait_option == TX_NO_WAIT || tx_thread_identify() != &session->thread, TX_CALLER_ERROR);
+    TW_THREADX_REQUIRE(wait_option == TX_NO_WAIT || may_wait(session), TX_CALLER_ERROR);
     wish(session, TW_THREADX_REST);
     return await(session, is_resting, wait_option);
 }
@@ -528,9 +560,12 @@ UINT tw_threadx_stop(TW_THREADX *session, ULONG wait_option) {
 UINT tw_threadx_delete(TW_THREADX *session, ULONG wait_option) {
     UINT status;
     TW_THREADX_CHECK(session);
-    TW_THREADX_REQUIRE(tx_thread_identify() != &session->thread, TX_CALLER_ERROR);
+    TW_THREADX_REQUIRE(may_wait(session), TX_CALLER_ERROR);
     wish(session, TW_THREADX_QUIT);
     status = await(session, is_completed, wait_option);
+    if (status == TX_SUCCESS) {
+        status = tx_thread_delete(&session->thread);
+    }
     if (status == TX_SUCCESS) {
         dismantle(session);
     }

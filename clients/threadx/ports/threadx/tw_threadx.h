@@ -72,7 +72,8 @@ extern "C" {
 typedef struct TW_THREADX_CONFIG_STRUCT {
     /* As without ThreadX, and checked by tw_threadx_create(). `nonce` and `resume` are set by the session; `boot_id`
      * too, once, where it is 0. What is missing here comes out of `byte_pool`: `receive` where `receive_size` is not 0,
-     * `cache` where `cache_slots` is not, and so `cursor_memory` and `jpeg_stream` where their sizes are not. */
+     * `cache` where `cache_slots` is not, and so `cursor_memory`, `jpeg_memory` and `jpeg_stream` where their sizes are
+     * not. */
     tw_client_config client;
     VOID *memory; /* TW_CLIENT_SIZE bytes; NULL: out of the byte pool */
     ULONG memory_size;
@@ -143,7 +144,7 @@ typedef struct TW_THREADX_MOTION_STRUCT {
     LONG dx, dy;
 } TW_THREADX_MOTION;
 
-#define TW_THREADX_TAKEN 7
+#define TW_THREADX_TAKEN 8
 
 typedef struct TW_THREADX_STRUCT {
     ULONG id;
@@ -175,7 +176,7 @@ typedef struct TW_THREADX_STRUCT {
     TW_THREADX_STATISTICS own;
 
     /* Everybody's, with interrupts off. */
-    UINT wanted, is_resting, is_open, pause, pause_is_due;
+    UINT wanted, is_resting, is_open, hurry, pause, pause_is_due;
     ULONG number; /* of the newest input */
     TW_THREADX_MOTION motions[TW_THREADX_MOTIONS];
     UINT motion_count;
@@ -185,10 +186,15 @@ typedef struct TW_THREADX_STRUCT {
 
 /* ---- From threads, and from tx_application_define() ------------------------------------------------------- */
 
-/* Makes a session, at rest. `stack` may be NULL where a byte pool is given. The thread runs at `priority`: below the IP
- * thread, above what must not delay the picture. TX_PTR_ERROR, TX_SIZE_ERROR (something given is too small),
- * TX_NO_MEMORY (the byte pool is), NX_INVALID_PARAMETERS (the client's configuration), TX_FEATURE_NOT_ENABLED (left out
- * in tw_config.h), and what creating a thread, a queue and a socket may return, and `random`. */
+/* Makes a session, at rest; in tx_application_define() or in a thread. `stack` may be NULL where a byte pool is given.
+ * The thread runs at `priority`: below the IP thread (a larger number), above what must not delay the picture. Nothing
+ * else may use `session` before this returns.
+ *
+ * TX_PTR_ERROR (also: it exists already), TX_SIZE_ERROR (something given is too small, or larger than the whole byte
+ * pool), TX_NO_MEMORY (the byte pool has not so much left), TX_PRIORITY_ERROR, NX_INVALID_PARAMETERS (the client's
+ * configuration), TX_FEATURE_NOT_ENABLED (left out in tw_config.h), and what creating a socket (NX_NOT_ENABLED:
+ * nx_tcp_enable() was not called), a queue and a thread may return, and `random`. After a failure there is no session,
+ * and all memory is the caller's again. */
 UINT tw_threadx_create(TW_THREADX *session, CHAR *name, const TW_THREADX_CONFIG *config, NX_IP *ip,
     NX_PACKET_POOL *pool, VOID *stack, ULONG stack_size, UINT priority);
 
@@ -202,7 +208,8 @@ UINT tw_threadx_start(TW_THREADX *session);
 UINT tw_threadx_stop(TW_THREADX *session, ULONG wait_option);
 
 /* Stops, and takes everything apart; then the memory is the caller's again, unless a DMA still reads it. TX_NOT_DONE:
- * not within `wait_option` ticks; to be called again. Not from the session's own callbacks (TX_CALLER_ERROR). */
+ * not within `wait_option` ticks; to be called again. From threads alone, and not from the session's own callbacks
+ * (TX_CALLER_ERROR). No other thread may be inside a function of this session, or call one from here on. */
 UINT tw_threadx_delete(TW_THREADX *session, ULONG wait_option);
 
 /* UTF-8 of any length, as if it were typed, copied into the queue in pieces. `taken`, if not NULL: bytes that are
@@ -239,9 +246,15 @@ UINT tw_threadx_close(TW_THREADX *session, UINT code, ULONG wait_option);
 /* 1: the panel is off; 0: on again. At any time: the session keeps it, for later connections too. */
 UINT tw_threadx_pause(TW_THREADX *session, UINT paused);
 
+/* The network is back (a link that is up again, an address from DHCP): a session that waits before its next connection
+ * (TW_THREADX_WAITING) tries now, one that is trying (TW_THREADX_CONNECTING) tries again at once if this fails. In any
+ * other state nothing changes. */
+UINT tw_threadx_retry(TW_THREADX *session);
+
 /* The pixels that were TW_DRAW_PENDING are no longer read. Once for each time, also before the callback returns. */
 UINT tw_threadx_draw_done(TW_THREADX *session);
 
+/* How it stands and what it has done, as of the last time that its thread came round. From anywhere. */
 UINT tw_threadx_statistics(TW_THREADX *session, TW_THREADX_STATISTICS *statistics);
 
 /* ---- From the session's callbacks ------------------------------------------------------------------------- */

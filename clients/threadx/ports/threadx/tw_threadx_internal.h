@@ -6,6 +6,10 @@
 
 #include "tw_threadx.h"
 
+#if TW_THREADX_MOTIONS < 4 /* one more than there are kinds: something can always give way */
+#    error "tw_threadx: TW_THREADX_MOTIONS is at least 4"
+#endif
+
 #define TW_THREADX_ID 0x54574C58UL
 
 /* Event flags: look around; a DMA is done. */

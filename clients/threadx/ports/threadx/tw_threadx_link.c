@@ -6,7 +6,7 @@
 /* While a connection is made, NetX Duo tells only some that it stands. */
 #define LOOK_TICKS 2UL
 /* For what TLS puts after the data of a record. */
-#define TLS_TRAILER 64UL
+#define TLS_TRAILER ((ULONG)64)
 
 /* Runs in the IP thread. */
 static VOID on_event(NX_TCP_SOCKET *socket) {
