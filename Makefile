@@ -19,10 +19,10 @@ setup:
 demo: setup
 	@.venv/bin/python -m tools.demo
 
-# One pytest run over all folders, so that its closing line counts everything. Lint's verdict does not hide it.
+# One pytest run over all folders, so that its closing line counts everything, on all processors; a file stays together. Lint's verdict does not hide it.
 test: setup
 	@tools/lint.sh; lint=$$?; \
-	$(PYTEST) $(ARGS); tests=$$?; \
+	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile $(ARGS); tests=$$?; \
 	if [ $$lint -ne 0 ]; then echo "lint failed, see above"; fi; \
 	exit $$(( lint ? lint : tests ))
 
