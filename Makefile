@@ -19,7 +19,8 @@ setup:
 demo: setup
 	@.venv/bin/python -m tools.demo
 
-# One pytest run over all folders, so that its closing line counts everything, on all processors; a file stays together. Lint's verdict does not hide it.
+# One pytest run over all folders, so that its closing line counts everything; each file runs on one processor. Lint's
+# verdict does not hide it.
 test: setup
 	@tools/lint.sh; lint=$$?; \
 	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile $(ARGS); tests=$$?; \

@@ -12,9 +12,10 @@ int main(void) {
     uint8_t memory[SIZE];
     const size_t length = nondet_size();
     const uint8_t *body = last_bytes(memory, SIZE, length);
-    tw_fields fields = {0};
+    tw_fields fields;
+    tw_status status;
     unsigned count = 0;
-    fields.list = tw_reader_of(body, length);
+    tw_fields_of(&fields, body, length);
     while (tw_next_field(&fields)) {
         count++;
         PROVE(fields.value.at >= body && fields.value.at <= fields.value.end);
@@ -27,6 +28,8 @@ int main(void) {
         }
     }
     PROVE(2 * count <= length);
+    status = tw_fields_end(&fields, 0);
+    PROVE(status != TW_OK || fields.list.at == body + length);
     reached();
     return 0;
 }

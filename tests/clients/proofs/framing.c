@@ -50,9 +50,20 @@ static tw_status take_any(const uint8_t *body, size_t length) {
     return nondet_bool() ? TW_OK : TW_CODE_PROTOCOL;
 }
 
-tw_status any_message(tw_client *of, unsigned type, const uint8_t *body, size_t length) {
+static const tw_kind some_kind = {NULL, TW_MSG_PING, 0, 0, {0}};
+
+unsigned tw_slot_of(unsigned type) {
     (void)type;
-    PROVE(of->state != TW_IN_GREETED);
+    return nondet_u8() & 63U;
+}
+
+const tw_kind *tw_kind_of(unsigned type) {
+    (void)type;
+    return nondet_bool() ? &some_kind : NULL;
+}
+
+tw_status any_message(tw_client *of, const tw_kind *kind, const uint8_t *body, size_t length) {
+    PROVE(of->state != TW_IN_GREETED && kind == &some_kind);
     return take_any(body, length);
 }
 
@@ -112,6 +123,7 @@ int main(void) {
     client.state = nondet_u8();
     client.header_length = nondet_u8();
     client.in_body = nondet_bool();
+    client.kind = nondet_bool() ? &some_kind : NULL;
     client.length = nondet_u32();
     client.received = nondet_u32();
     client.tile.row = client.tile.rect.height = 1;

@@ -1,32 +1,39 @@
-/* Every message but those that draw: any body of any type in any state of the client is read inside itself, and what a
- * callback or another part of the client is handed lies inside it too.
+/* Every message: any body of any type in any state of the client is read inside itself, and what a callback or another
+ * part of the client is handed lies inside it too, and within the limits that the table of messages has.
  *
  * What belongs to other parts stands in here: it may answer anything, and proves what it is called with.
  *
- * bound: bodies of up to 26 bytes, as long as the longest one without text or pixels; those with text up to 12
+ * bound: bodies of up to 26 bytes, as long as the longest one without text or pixels; PROOF 34, those with text 12
  * sources: tw_message.c tw_reader.c
- * unwind: 7
+ * unwind: 9
  * unwindset: tw_is_utf8.1:14
- * case: GOODBYE -DTYPE=TW_MSG_GOODBYE -DSIZE=12
+ * long: GOODBYE -DTYPE=TW_MSG_GOODBYE -DSIZE=12
+ * long: PROOF -DTYPE=TW_MSG_PROOF -DSIZE=34
  * case: PING -DTYPE=TW_MSG_PING -DSIZE=26
- * case: PONG -DTYPE=TW_MSG_PONG -DSIZE=26
+ * long: PONG -DTYPE=TW_MSG_PONG -DSIZE=26
  * long: NOTICE -DTYPE=TW_MSG_NOTICE -DSIZE=12
  * case: CLIPBOARD -DTYPE=TW_MSG_CLIPBOARD -DSIZE=26
- * case: SETTING -DTYPE=TW_MSG_SETTING -DSIZE=26
- * case: RESIZE -DTYPE=TW_MSG_RESIZE -DSIZE=26
+ * long: SETTING -DTYPE=TW_MSG_SETTING -DSIZE=26
+ * long: RESIZE -DTYPE=TW_MSG_RESIZE -DSIZE=26
+ * long: WELCOME -DTYPE=TW_MSG_WELCOME -DSIZE=26
  * case: VIEW_STATE -DTYPE=TW_MSG_VIEW_STATE -DSIZE=26
- * case: CONTROL_STATE -DTYPE=TW_MSG_CONTROL_STATE -DSIZE=26
+ * long: CONTROL_STATE -DTYPE=TW_MSG_CONTROL_STATE -DSIZE=26
  * case: CURSOR_SHAPE -DTYPE=TW_MSG_CURSOR_SHAPE -DSIZE=26
- * case: CURSOR_POSITION -DTYPE=TW_MSG_CURSOR_POSITION -DSIZE=26
- * case: BELL -DTYPE=TW_MSG_BELL -DSIZE=26
- * case: INPUT_ECHO -DTYPE=TW_MSG_INPUT_ECHO -DSIZE=26
+ * long: CURSOR_POSITION -DTYPE=TW_MSG_CURSOR_POSITION -DSIZE=26
+ * long: BELL -DTYPE=TW_MSG_BELL -DSIZE=26
+ * long: INPUT_ECHO -DTYPE=TW_MSG_INPUT_ECHO -DSIZE=26
  * case: EXPLANATION -DTYPE=TW_MSG_EXPLANATION -DSIZE=26
- * case: PROOF -DTYPE=TW_MSG_PROOF -DSIZE=26
- * case: WELCOME -DTYPE=TW_MSG_WELCOME -DSIZE=26
- * case: BEGIN -DTYPE=TW_MSG_BEGIN -DSIZE=26
- * case: END -DTYPE=TW_MSG_END -DSIZE=26
- * case: drawing -DTYPE=TW_MSG_CODEC -DSIZE=26
- * case: unknown -DTYPE=0x3F -DSIZE=26 */
+ * long: BEGIN -DTYPE=TW_MSG_BEGIN -DSIZE=26
+ * long: END -DTYPE=TW_MSG_END -DSIZE=26
+ * case: FILL -DTYPE=TW_MSG_FILL -DSIZE=26
+ * long: COPY -DTYPE=TW_MSG_COPY -DSIZE=26
+ * long: CACHE_STORE -DTYPE=TW_MSG_CACHE_STORE -DSIZE=26
+ * long: CACHE_DRAW -DTYPE=TW_MSG_CACHE_DRAW -DSIZE=26
+ * long: RAW -DTYPE=TW_MSG_RAW -DSIZE=26
+ * long: PALETTE -DTYPE=TW_MSG_PALETTE -DSIZE=26
+ * case: CODEC -DTYPE=TW_MSG_CODEC -DSIZE=26
+ * long: DEFLATE -DTYPE=TW_MSG_DEFLATE -DSIZE=26
+ * case: JPEG -DTYPE=TW_MSG_JPEG -DSIZE=26 */
 #include <string.h>
 
 #include "proof.h"
@@ -87,31 +94,70 @@ void tw_cursor_place(tw_client *of, uint32_t x, uint32_t y) {
     PROVE(x < of->width && y < of->height);
 }
 
-tw_status tw_take_proof(tw_client *of, tw_reader *reader, const uint8_t *bytes, size_t size) {
-    PROVE(of == &client && reader->at == body && bytes == body && size == length);
+static tw_status take_any(const tw_body *got) {
+    PROVE(got->type == TYPE);
     return (tw_status)nondet_u16();
 }
 
-static tw_status take_other(const tw_client *of, const tw_reader *reader) {
-    PROVE(of == &client && reader->at == body && reader->end == body + length);
-    return (tw_status)nondet_u16();
+tw_status tw_take_proof(tw_client *of, const tw_body *got) {
+    PROVE(of == &client && got->length == TW_PROOF_SIZE);
+    prove_inside(got->rest, got->length);
+    return take_any(got);
 }
 
-tw_status tw_take_welcome(tw_client *of, tw_reader *reader) {
-    return take_other(of, reader);
+tw_status tw_take_welcome(tw_client *of, const tw_body *got) {
+    PROVE(of == &client && got->rest == body && got->length == length);
+    return take_any(got);
 }
 
-tw_status tw_take_begin(tw_client *of, tw_reader *reader) {
-    return take_other(of, reader);
+tw_status tw_take_begin(tw_client *of, const tw_body *got) {
+    PROVE(of->state == TW_IN_OPEN && got->number[0] >= 1);
+    return take_any(got);
 }
 
-tw_status tw_take_end(tw_client *of, tw_reader *reader) {
-    return take_other(of, reader);
+tw_status tw_take_end(tw_client *of, const tw_body *got) {
+    PROVE(of->state == TW_IN_UPDATING);
+    return take_any(got);
 }
 
-tw_status tw_take_drawing(tw_client *of, unsigned type, tw_reader *reader) {
-    (void)type;
-    return take_other(of, reader);
+static tw_status take_drawing(const tw_client *of, const tw_body *got) {
+    PROVE(of->state == TW_IN_UPDATING);
+    return take_any(got);
+}
+
+static void prove_rect(const tw_rect *rect) {
+    PROVE(rect->width >= 1 && rect->width <= TW_MAX_SIDE && rect->x <= TW_MAX_SIDE - rect->width);
+    PROVE(rect->height >= 1 && rect->height <= TW_MAX_SIDE && rect->y <= TW_MAX_SIDE - rect->height);
+}
+
+tw_status tw_take_tile(tw_client *of, const tw_body *got) {
+    prove_rect(&got->rect);
+    prove_inside(got->rest, got->length);
+    PROVE(TYPE != TW_MSG_FILL || (got->length >= 1 && got->length <= 3));
+    PROVE(TYPE != TW_MSG_CODEC || got->number[0] <= 0xFF);
+    if (TYPE == TW_MSG_JPEG) {
+        PROVE(got->number[0] >= 1 && got->number[0] <= 100);
+        PROVE((got->number[1] & 15) <= 3 && got->number[1] >> 4 <= 1);
+    }
+    return take_drawing(of, got);
+}
+
+tw_status tw_take_copy(tw_client *of, const tw_body *got) {
+    prove_rect(&got->rect);
+    PROVE(got->point.x < TW_MAX_SIDE && got->point.y < TW_MAX_SIDE);
+    return take_drawing(of, got);
+}
+
+tw_status tw_take_cache_store(tw_client *of, const tw_body *got) {
+    prove_rect(&got->rect);
+    PROVE(got->number[0] < TW_MAX_CACHE_SLOTS);
+    return take_drawing(of, got);
+}
+
+tw_status tw_take_cache_draw(tw_client *of, const tw_body *got) {
+    PROVE(got->point.x < TW_MAX_SIDE && got->point.y < TW_MAX_SIDE);
+    PROVE(got->number[0] < TW_MAX_CACHE_SLOTS);
+    return take_drawing(of, got);
 }
 
 /* The caller's. */
@@ -149,15 +195,22 @@ int main(void) {
     static const tw_callbacks all = {NULL, NULL, NULL, on_words, on_words, on_setting, on_view_state, NULL,
         NULL, NULL, NULL, on_clipboard, NULL, on_explanation, NULL, NULL};
     static const tw_callbacks none = {0};
-    uint8_t memory[SIZE], coming;
+    uint8_t memory[SIZE], coming, other = nondet_u8();
+    const tw_kind *kind;
     __CPROVER_havoc_object(&client);
     client.callbacks = nondet_bool() ? &all : &none;
     client.cursor.coming = nondet_bool() ? &coming : NULL;
+    ASSUME(client.state != 0 && client.state <= TW_IN_UPDATING && (client.state & (client.state - 1)) == 0);
     ASSUME(client.width >= 1 && client.width <= TW_MAX_SIDE);
     ASSUME(client.height >= 1 && client.height <= TW_MAX_SIDE);
+    PROVE(tw_slot_of(other) < 64);
+    kind = tw_kind_of(other);
+    PROVE(kind == NULL || (kind->type == other && kind->take != NULL));
     length = nondet_size();
     body = last_bytes(memory, SIZE, length);
-    (void)tw_take_message(&client, TYPE, body, length);
+    kind = tw_kind_of(TYPE);
+    PROVE(kind != NULL && kind->type == TYPE);
+    (void)tw_take_message(&client, kind, body, length);
     PROVE(client.width >= 1 && client.width <= TW_MAX_SIDE && client.height >= 1);
     reached();
     return 0;
