@@ -584,7 +584,7 @@ def on_a_terminal(port: int, columns: int, **more: str) -> str:
     """What it writes there."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, columns))
-    command = [*SIM, "run", f"127.0.0.1:{port}", "--for", "1.2"]
+    command = [*SIM, "run", f"127.0.0.1:{port}", "--for", "4"]
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")} | more
     with subprocess.Popen(command, stdin=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
