@@ -1,8 +1,8 @@
-# make setup   install what is missing, build        make demo   Chromium on a device, once, for real
+# make setup   install what is missing, build        make demo   Chromium on the QEMU device, once, for real
 # make test    setup, lint and every test            make lint   formatters, type checker, C warnings, clang-tidy
+# make sizes   the C client on four processors       make firmware   the QEMU device's, again
+# make fuzz    the C client on damaged input         make prove      cbmc on its parsers and decoders
 # make soak    the QEMU device for long: 20,000 updates, 500 reconnects
-# make sizes   the C client on four processors: code, constants, memory, stack     make firmware   the QEMU device's, again
-# make fuzz    the C client on damaged input, a minute a target                     make prove      cbmc on its parsers
 # Every target may be run again; ARGS goes to pytest: make test-server ARGS='-k shadow -x'
 
 SHELL = /bin/bash
@@ -19,10 +19,11 @@ setup:
 demo: setup
 	@.venv/bin/python -m tools.demo
 
-# One pytest run over all folders, so that its closing line counts everything. Lint's verdict does not hide it.
+# One pytest run over all folders, so that its closing line counts everything; each file runs on one processor. Lint's
+# verdict does not hide it.
 test: setup
 	@tools/lint.sh; lint=$$?; \
-	$(PYTEST) $(ARGS); tests=$$?; \
+	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile $(ARGS); tests=$$?; \
 	if [ $$lint -ne 0 ]; then echo "lint failed, see above"; fi; \
 	exit $$(( lint ? lint : tests ))
 

@@ -212,6 +212,8 @@ class Recording:
                 nursery.start_soon(self._keep_up)
                 hello = await shake_hands(connection, line, Credentials())
                 await session.record(connection, line, hello, self._joined)
+                # Who leaves without a goodbye was let go: for what `_stop` says, or for taking no bytes for too long.
+                self._reason = self._reason or "this machine is too slow"
                 nursery.cancel_scope.cancel()
         except* RemoteProtocolError as group:
             error = _first(group)

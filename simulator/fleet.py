@@ -324,9 +324,7 @@ class Fleet:
             at_rest = digests == last
             if at_rest and not missing and not late and not wrong:
                 self._last = seen
-                for number, one in seen.items():
-                    verified = self.plan.verify is not None and not Look.from_list(one["look"]).pointer
-                    self.pictures[number] = "exact" if verified else "equal"
+                self._pass(seen)
                 return seen
             if time.monotonic() > until:
                 break
@@ -335,6 +333,8 @@ class Fleet:
         if not at_rest and not missing and not late:
             self.unchecked = f"the pictures were not compared: the screen did not rest within {self.plan.settle_s:g} s"
             return None
+        if at_rest:
+            self._pass({number: one for number, one in seen.items() if number not in wrong and number not in late})
         for number in missing:
             state = self.states[number]
             self._fail(number, f"it did not come back in {self.plan.settle_s:g} s: {state.lost or 'no picture'}")
@@ -382,6 +382,12 @@ class Fleet:
                     whose = f"display {self.plan.verify}" if look in right else f"device {friend}"
                     wrong[number] = f"its picture is not that of {whose}"
         return wrong
+
+    def _pass(self, seen: Mapping[int, Mapping[str, Any]]) -> None:
+        """These pictures are right."""
+        for number, one in seen.items():
+            verified = self.plan.verify is not None and not Look.from_list(one["look"]).pointer
+            self.pictures[number] = "exact" if verified else "equal"
 
     def _fail(self, number: int, text: str) -> None:
         self.problems.setdefault(number, []).append(text)

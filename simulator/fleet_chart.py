@@ -63,7 +63,7 @@ def _columns(rows: Sequence[Row]) -> list[tuple[str, list[tuple[float, float, st
         else (
             row["input_to_picture_ms"]["p50"],
             row["input_to_picture_ms"]["p95"],
-            f"{row['input_to_picture_ms']['p50']:.0f} – {row['input_to_picture_ms']['p95']:.0f} ms",
+            _times_text(row["input_to_picture_ms"]),
         )
         for row in rows
     ]
@@ -115,6 +115,11 @@ def _colour(row: Row) -> str:
     if row["errors"]:
         return FAILED
     return QEMU if row["kind"] == "QEMU" else CLIENT
+
+
+def _times_text(times: Mapping[str, float]) -> str:
+    ends = list(dict.fromkeys(f"{times[name]:.0f}" for name in ("p50", "p95")))
+    return f"{' – '.join(ends)} ms"
 
 
 def _size_text(value: float) -> str:

@@ -125,7 +125,9 @@ class QemuMember:
         machine = self._run.machine_
         if machine is not None and machine.exit_status is None:
             self._take_events()
-            self._cut = self.state.up
+            if not self.state.up:
+                return
+            self._cut = True
             try:
                 await machine.tell("drop")
             except RunError:

@@ -21,7 +21,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -568,12 +568,6 @@ def _memory_file(stack: ExitStack, name: str, content: bytes) -> int:
     return fd
 
 
-@dataclass(slots=True)
-class _Lines:
-    ours: dict[str, trio.SocketStream] = field(default_factory=dict)
-    theirs: dict[str, socket.socket] = field(default_factory=dict)
-
-
 @asynccontextmanager
 async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
     """A device that runs inside the block, and nothing of it afterwards. Raises RunError.
@@ -581,14 +575,13 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
     QEMU lives no longer than the thread that this is called in.
     """
     with ExitStack() as stack:
-        pairs = _Lines()
+        ours: dict[str, trio.SocketStream] = {}
+        theirs: dict[str, socket.socket] = {}
         for name in ("log", "control", "qmp", "said"):
-            ours, theirs = socket.socketpair()
-            pairs.theirs[name] = stack.enter_context(theirs)
-            ours.setblocking(False)
-            own = stack.enter_context(trio.socket.from_stdlib_socket(ours))
-            pairs.ours[name] = trio.SocketStream(own)
-        fds = {name: end.fileno() for name, end in pairs.theirs.items()}
+            one, other = socket.socketpair()
+            theirs[name] = stack.enter_context(other)
+            ours[name] = trio.SocketStream(stack.enter_context(trio.socket.from_stdlib_socket(one)))
+        fds = {name: end.fileno() for name, end in theirs.items()}
         fds["config"] = _memory_file(stack, "config", config_text(plan.config).encode())
         fds["screen"] = _memory_file(stack, "screen", b"")
         if plan.recording is not None:
@@ -598,7 +591,7 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
         passed = [fd for name, fd in fds.items() if name != "said"]
         if plan.link is not None:
             passed.append(plan.link.fd)
-        machine = Machine(plan, pairs.ours["qmp"], pairs.ours["control"], fds)
+        machine = Machine(plan, ours["qmp"], ours["control"], fds)
         try:
             # Not in a thread of trio's: QEMU would end with that thread.
             process = subprocess.Popen(  # noqa: ASYNC220
@@ -611,62 +604,55 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
             )
         except OSError as error:
             raise RunError(f"QEMU cannot be started: {error.strerror}: {error.filename}", RunExit.QEMU) from error
-        for end in pairs.theirs.values():
+        for end in theirs.values():
             end.close()
         # Before anybody may wait for the process: later its number may be another's.
         pidfd = os.pidfd_open(process.pid)
         stack.callback(os.close, pidfd)
         try:
             async with trio.open_nursery() as nursery:
-                readers = trio.CancelScope()
-                finished = trio.Event()
-
-                async def read() -> None:
-                    with readers:
-                        async with trio.open_nursery() as lines:
-                            for name, take in (
-                                ("log", machine.take_log),
-                                ("control", machine.take_control),
-                                ("qmp", machine.take_answer),
-                                ("said", machine.take_said),
-                            ):
-                                lines.start_soon(_lines, pairs.ours[name], take, machine.tell_news)
-                    finished.set()
-
-                async def watch() -> None:
-                    await _exited(process, pidfd)
-                    # What it said last is read before anybody hears that it has ended.
-                    with trio.move_on_after(END_S):
-                        await finished.wait()
-                    machine.exit_status = process.returncode
-                    machine.tell_news()
-
-                nursery.start_soon(read)
-                nursery.start_soon(watch)
-                await machine.ask("qmp_capabilities")
+                # Shielded: who is cancelled still asks QEMU to end.
+                listening = trio.CancelScope(shield=True)
+                nursery.start_soon(_listen, machine, process, pidfd, ours, listening)
                 try:
+                    await machine.ask("qmp_capabilities")
                     yield machine
                 finally:
                     with trio.CancelScope(shield=True):
-                        await _quit(machine, process, pidfd)
-                nursery.cancel_scope.cancel()
+                        await _quit(machine, process)
+                    listening.cancel()
         finally:
             if process.poll() is None:
                 process.kill()
             process.wait()
 
 
-async def _exited(process: subprocess.Popen[bytes], pidfd: int) -> None:
-    # Of its own: two tasks may wait.
-    own = os.dup(pidfd)
-    try:
-        await trio.lowlevel.wait_readable(own)
-    finally:
-        os.close(own)
-    process.wait()
+async def _listen(
+    machine: Machine,
+    process: subprocess.Popen[bytes],
+    pidfd: int,
+    lines: Mapping[str, trio.SocketStream],
+    scope: trio.CancelScope,
+) -> None:
+    """Hand on what QEMU and the firmware say, and in the end that QEMU has ended."""
+    takers = {
+        "log": machine.take_log,
+        "control": machine.take_control,
+        "qmp": machine.take_answer,
+        "said": machine.take_said,
+    }
+    with scope:
+        async with trio.open_nursery() as readers:
+            for name, take in takers.items():
+                readers.start_soon(_lines, lines[name], take, machine.tell_news)
+            await trio.lowlevel.wait_readable(pidfd)
+            # What it said last is read before anybody hears that it has ended.
+            readers.cancel_scope.deadline = trio.current_time() + END_S
+        machine.exit_status = process.wait()
+        machine.tell_news()
 
 
-async def _quit(machine: Machine, process: subprocess.Popen[bytes], pidfd: int) -> None:
+async def _quit(machine: Machine, process: subprocess.Popen[bytes]) -> None:
     """QEMU prints what is left when it ends by itself."""
     if process.poll() is not None:
         return
@@ -675,4 +661,4 @@ async def _quit(machine: Machine, process: subprocess.Popen[bytes], pidfd: int) 
             await machine.ask("quit")
         except RunError:
             return
-        await _exited(process, pidfd)
+        await machine.exited()

@@ -254,6 +254,9 @@ async def run(arguments: argparse.Namespace) -> int:
     """`tilewire-sim replay`; the exit code."""
     path: Path = arguments.file
     if arguments.qemu:
+        if arguments.vector is not None or arguments.chunk is not None or arguments.speed != 1.0:
+            _say("--vector, --chunk and --speed do not go with --qemu: it counts instructions, as fast as it goes")
+            return 2
         return await runner_replay.run(arguments)
     if arguments.mips or arguments.firmware:
         _say("--mips and --firmware go with --qemu")

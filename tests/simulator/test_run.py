@@ -284,6 +284,22 @@ def test_a_server_s_recording_is_played_in_the_device(tmp_path: Path) -> None:
     assert read_png(shown).pixel(300, 200) == (255, 255, 255)
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--qemu", "--speed", "2"], 2, "--vector, --chunk and --speed do not go with --qemu: it counts instructions"),
+        (["--mips", "125"], 2, "--mips and --firmware go with --qemu"),
+        (["--qemu"], 4, "none.rec: "),
+    ],
+)
+def test_what_cannot_be_played(words: list[str], status: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "none.rec").write_bytes(b"HTTP/1.1 200 OK\r\n\r\n")
+    command = [*SIM, "replay", "none.rec", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == status
+    assert sentence(done).startswith(said)
+
+
 # How it ends.
 
 
@@ -568,7 +584,7 @@ def on_a_terminal(port: int, columns: int, **more: str) -> str:
     """What it writes there."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, columns))
-    command = [*SIM, "run", f"127.0.0.1:{port}", "--for", "1.2"]
+    command = [*SIM, "run", f"127.0.0.1:{port}", "--for", "4"]
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")} | more
     with subprocess.Popen(command, stdin=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)

@@ -39,7 +39,7 @@ extern const int16_t tw_jpeg_short[2][TW_JPEG_SHORT_CODES];
 extern const tw_jpeg_longer tw_jpeg_long[2];
 
 /* As wide as a register, 32 or 64 bits: bits of the segment, and several samples at once, the first in the lowest bits.
- * What is drawn does not depend on it. */
+ * What is drawn does not depend on it, as long as the samples of a segment are in range. */
 #    ifndef TW_JPEG_WORD
 #        define TW_JPEG_WORD uintptr_t
 #    endif

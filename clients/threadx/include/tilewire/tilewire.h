@@ -77,7 +77,7 @@ typedef struct tw_explanation {
 /* What happens, in the order of the wire. All may be NULL. Pointers are good until the callback returns. A callback
  * may send input, close, and call tw_client_draw_done(); it must not call tw_client_feed() or tw_client_init(). */
 typedef struct tw_callbacks {
-    /* The handshake is over: input may be sent. */
+    /* The handshake is over: input may be sent by tw_client_...; by the functions of a port once its `state` says open. */
     void (*welcome)(void *user, const tw_welcome *welcome);
     /* A rectangle has new pixels. With a framebuffer: `pixels` is its left top pixel there, and the rows are a stride
      * apart. Without: `pixels` is in the strip buffer, without gaps between the rows. */

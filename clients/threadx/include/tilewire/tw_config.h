@@ -30,7 +30,7 @@
 #    define TW_WITH_CLIPBOARD 1
 #endif
 
-/* Sentences for tw_status_text() and GOODBYE: 1.3 KiB of constants. */
+/* Sentences for tw_status_text() and GOODBYE: 1.2 KiB of constants. */
 #ifndef TW_WITH_TEXTS
 #    define TW_WITH_TEXTS 1
 #endif
@@ -50,7 +50,7 @@
 #    define TW_WITH_CACHE TW_WITH_COPY
 #endif
 
-/* JPEG: 4.5 KiB of constants. */
+/* JPEG: 4.2 KiB of constants. */
 #ifndef TW_WITH_JPEG
 #    define TW_WITH_JPEG 1
 #endif

@@ -179,10 +179,11 @@ int tw_posix_step(tw_posix *link, tw_client *client, int timeout_ms) {
     /* What TLS holds decrypted, poll() does not know of. */
     const int more = reads && link->tls_more;
     (void)tw_client_output(client, &waiting);
-    door.fd = link->socket;
     door.revents = 0;
     door.events = (short)((reads ? POLLIN : 0)
                           | (waiting != 0 || (link->tls != NULL && tw_posix_tls_unsent(link)) ? POLLOUT : 0));
+    /* A reset is reported without being asked for: while a draw is pending that would go round and round. */
+    door.fd = door.events != 0 ? link->socket : -1;
     if (poll(&door, 1, more ? 0 : timeout_ms < TICK_MS ? timeout_ms : TICK_MS) < 0 && errno != EINTR) {
         return -1;
     }

@@ -213,7 +213,8 @@ UINT tw_threadx_stop(TW_THREADX *session, ULONG wait_option);
 UINT tw_threadx_delete(TW_THREADX *session, ULONG wait_option);
 
 /* UTF-8 of any length, as if it were typed, copied into the queue in pieces. `taken`, if not NULL: bytes that are
- * queued, all of them with TX_SUCCESS. TX_QUEUE_FULL: no more within `wait_option` ticks; try again with the rest. */
+ * queued, all of them with TX_SUCCESS. TX_QUEUE_FULL: no more within `wait_option` ticks; try again with the rest. From the
+ * session's own callbacks without waiting. */
 UINT tw_threadx_text(TW_THREADX *session, const CHAR *text, ULONG length, ULONG *taken, ULONG wait_option);
 
 /* What was copied here. Later input waits until it is sent; the text must stay as it is until `clipboard_sent`. */
@@ -230,8 +231,8 @@ UINT tw_threadx_pointer(TW_THREADX *session, UINT x, UINT y, UINT buttons);
 UINT tw_threadx_touch(TW_THREADX *session, const tw_finger *fingers, UINT count);
 UINT tw_threadx_wheel(TW_THREADX *session, INT dx, INT dy);
 
-/* These wait for room in the queue, TX_QUEUE_FULL. What is wrong with an argument otherwise is counted
- * (inputs_refused). As the functions of tw_client_... */
+/* These wait for room in the queue, TX_QUEUE_FULL; from the session's own callbacks without waiting, since nobody else
+ * makes room there. What is wrong with an argument otherwise is counted (inputs_refused). As the functions of tw_client_... */
 UINT tw_threadx_key(TW_THREADX *session, ULONG keysym, UINT pressed, ULONG wait_option);
 UINT tw_threadx_setting(TW_THREADX *session, const tw_setting *setting, ULONG wait_option);
 UINT tw_threadx_view(
