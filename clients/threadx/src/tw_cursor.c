@@ -50,7 +50,8 @@ static bool is_overlay(const tw_cursor *cursor) {
 /* The rows that are saved and those of the framebuffer, one way or the other. */
 static void exchange(tw_client *client, bool save) {
     const tw_rect *at = &client->cursor.at;
-    const ptrdiff_t step = (ptrdiff_t)client->stride, row = (ptrdiff_t)(at->width * tw_stored(client));
+    const ptrdiff_t step = (ptrdiff_t)client->stride,
+                    row = (ptrdiff_t)((size_t)at->width * tw_stored(client));
     uint8_t *there = tw_pixel_at(client, at->x, at->y), *here = client->cursor.under;
     if (save) {
         tw_copy_rows(client, here, row, there, step, at);
