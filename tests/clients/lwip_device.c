@@ -36,6 +36,7 @@ typedef struct device {
     unsigned width, height;
     unsigned hold; /* 1: what is drawn stays pending until "drawn"; 2: until a DMA has it, soon */
     volatile sig_atomic_t is_drawing;
+    unsigned eager; /* 1: types a key when it is let in, before tw_lwip_poll(); 2: now */
     uint8_t receive[65536], memory[TW_CLIENT_SIZE(48, MOST_WIDTH)], cache[TW_CACHE_SIZE(SLOTS, SLOT_BYTES)];
     char copied[TW_MAX_CLIPBOARD];
 } device;
@@ -132,6 +133,8 @@ static tw_drawn on_draw(
 }
 
 static void on_welcome(void *user, const tw_welcome *welcome) {
+    device *one = user;
+    one->eager *= 2;
     SAY("%ld welcome %u %ux%u\n", index_of(user), welcome->resumed, welcome->width, welcome->height);
 }
 
@@ -222,6 +225,8 @@ static void set(device *one, const char *word) {
         (void)ipaddr_aton(value, &config->address);
     } else if (strncmp(word, "hold=", 5) == 0) {
         one->hold = (unsigned)number(value);
+    } else if (strncmp(word, "eager=", 6) == 0) {
+        one->eager = (unsigned)number(value);
     } else if (strncmp(word, "max_message=", 12) == 0) {
         config->client.receive_size = number(value);
     } else {
@@ -238,7 +243,7 @@ static tw_status create(device *one, unsigned port, char **words, int count) {
     memset(config, 0, sizeof *config);
     one->width = 320;
     one->height = 240;
-    one->hold = 0;
+    one->hold = one->eager = 0;
     config->client.device_id = one == devices ? "lwip-0" : "lwip-1";
     config->client.pixel_format = TW_PIXEL_RGB565;
     config->client.framebuffer = one->framebuffer;
@@ -528,7 +533,12 @@ int main(void) {
         wait_ms = sys_timeouts_sleeptime();
         for (device *one = devices; one != devices + SESSIONS; one++) {
             if (one->is_made) {
-                const uint32_t left_ms = tw_lwip_poll(&one->session, sys_now());
+                uint32_t left_ms;
+                if (one->eager == 2) {
+                    one->eager = 0;
+                    SAY("%ld eager %u\n", index_of(one), tw_lwip_key(&one->session, 0xFF0D, 1));
+                }
+                left_ms = tw_lwip_poll(&one->session, sys_now());
                 hurries += left_ms == 0;
                 wait_ms = left_ms < wait_ms ? left_ms : wait_ms;
             }

@@ -417,6 +417,18 @@ def opened(device: Device, *words: object) -> None:
     device.until(f"0 state {OPEN} 0 0")
 
 
+def test_input_is_taken_as_soon_as_the_server_lets_in(device: Device, serve: Callable[..., int]) -> None:
+    """WELCOME is decoded within lwIP's input; the main loop may look at its keys before it comes to tw_lwip_poll()."""
+    heard: list[Event] = []
+    device.good("create", 0, serve(listens(heard)), "eager=1")
+    device.good("start", 0)
+    device.until(f"0 eager {OK}")
+    deadline = time.monotonic() + WITHIN_S
+    while not all_of(heard, m.Key):
+        assert time.monotonic() < deadline, heard[-3:]
+        time.sleep(0.001)
+
+
 def until_ended(heard: list[Event]) -> None:
     """A script has heard all."""
     deadline = time.monotonic() + WITHIN_S

@@ -121,7 +121,7 @@ static void begin(tw_lwip *session) {
 
 /* ---- Talking ---------------------------------------------------------------------------------------------- */
 
-static void look_whether_open(tw_lwip *session) {
+void tw_lwip_look_whether_open(tw_lwip *session) {
     if (!session->is_open && tw_client_phase(session->client) == TW_OPEN) {
         session->opened_ms = session->now_ms;
         session->own.connections++;
@@ -133,7 +133,6 @@ static void look_whether_open(tw_lwip *session) {
 /* 1: the connection is over. */
 static unsigned talk(tw_lwip *session) {
     unsigned is_over = tw_lwip_tcp_decode(session) != TW_OK;
-    look_whether_open(session);
     if (!is_over && session->chain == NULL && (session->stream_ended || session->pcb == NULL)
         && !tw_client_pending(session->client)) {
         (void)(tw_client_end(session->client) == TW_OK); /* tw_client_reason() tells */

@@ -15,6 +15,9 @@
 extern "C" {
 #endif
 
+/* Input is taken from WELCOME on, wherever it was decoded. */
+void tw_lwip_look_whether_open(tw_lwip *session);
+
 /* The TCP connection. */
 err_t tw_lwip_tcp_connect(tw_lwip *session, const ip_addr_t *address);
 /* Decodes what came, as far as the client takes it, and opens the window as far. TW_OK, or the connection is over. */

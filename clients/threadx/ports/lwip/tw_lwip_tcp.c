@@ -147,6 +147,7 @@ tw_status tw_lwip_tcp_decode(tw_lwip *session) {
         session->is_held = 0;
     }
     open_window(session, taken);
+    tw_lwip_look_whether_open(session);
     return status;
 }
 
