@@ -28,8 +28,9 @@ from typing import Any, Final
 
 import trio
 
+from tilewire.simulator.command import first_of
 from tilewire.simulator.machine import Event, Machine, Plan, find_firmware, find_qemu, open_machine
-from tilewire.simulator.runner import HOST, first_of, since
+from tilewire.simulator.runner import HOST, since
 from tilewire.simulator.runner_exits import RunError
 
 from bench.report import Row, marked, table, write

@@ -50,10 +50,6 @@ class Player:
         self.meta: Meta | None = None
         self.hello: m.Hello | None = None
         """Of the device that was recorded, with the panel that it has where playing begins."""
-        self.updates = 0
-        """Whole ones, played."""
-        self.farewell: m.Goodbye | None = None
-        """What the server's last connection ended with."""
         self._welcomed = False
         self._updating = False
         self._update = 0
@@ -116,7 +112,6 @@ class Player:
         if not self._updating:
             return None
         self._updating = False
-        self.updates += 1
         return Play(entry.time_us, m.End().encode())
 
     def _stream(self, piece: Piece) -> bytes:
@@ -129,9 +124,6 @@ class Player:
             self._welcomed = True
             return frame(m.Welcome.type, edit_fields(piece.body, NEW_CLIENT))
         if piece.type in DROPPED:
-            message = decoded(piece)
-            if isinstance(message, m.Goodbye):
-                self.farewell = message
             return b""
         if piece.type == m.Clipboard.type:
             chunk = decoded(piece)
@@ -139,7 +131,6 @@ class Player:
             return piece.data if self._clipboard else b""
         if piece.type == m.End.type:
             self._updating = False
-            self.updates += 1
         if piece.type in RENUMBERED:
             return self._renumbered(piece)
         return piece.data

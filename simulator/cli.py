@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -18,9 +17,10 @@ from Xlib import XK
 
 from tilewire.protocol import DEFAULT_PANEL, PANELS, Capability, Point
 from tilewire.protocol import messages as m
-from tilewire.protocol.constants import KEY_SIZE, CursorMode, Rotation, ViewMode
+from tilewire.protocol.constants import KEY_SIZE, Rotation, ViewMode
 from tilewire.simulator import fleet_cli, replay, run_cli
 from tilewire.simulator.client import Statistics
+from tilewire.simulator.command import CURSORS, first_of, percentiles, say
 from tilewire.simulator.device import PARTS, Device, DeviceError, Setup, open_device
 from tilewire.simulator.recording import RecordError, Recording
 from tilewire.simulator.stream import TLS_SCHEMES, StreamError, Trust
@@ -31,7 +31,6 @@ EXIT_ENDED: Final = 3
 STATUS_S: Final = 0.25
 AFTER_S: Final = 1.0
 """How long to go on after the last action where --for does not say."""
-CURSORS: Final = {"none": CursorMode.NONE, "picture": CursorMode.IN_PICTURE, "local": CursorMode.LOCAL}
 ACTION_S: Final = 1.0
 """How long an action may take to be injected before the next one is made."""
 
@@ -172,7 +171,7 @@ def _trust(arguments: argparse.Namespace) -> Trust:
     if not arguments.address.startswith(TLS_SCHEMES) and (arguments.ca or arguments.insecure_tls):
         raise UsageError("--ca and --insecure-tls are for tls:// and wss:// addresses")
     if arguments.insecure_tls:
-        _say("the server's certificate is not checked (--insecure-tls): anybody could be there")
+        say("the server's certificate is not checked (--insecure-tls): anybody could be there")
     return Trust(arguments.ca, check=not arguments.insecure_tls)
 
 
@@ -186,8 +185,8 @@ def report(device: Device) -> dict[str, object]:
         "decode_us": counters.decode_us,
         "dropped": {"inputs": counters.inputs_refused, "updates": counters.updates_dropped},
         "input_to_update_ms": _times(counters),
-        "input_echo_ms": _percentiles(device.watch.echo_ms),
-        "input_to_picture_ms": _percentiles(device.watch.picture_ms),
+        "input_echo_ms": percentiles(device.watch.echo_ms),
+        "input_to_picture_ms": percentiles(device.watch.picture_ms),
         "missed": device.watch.missed,
     }
 
@@ -201,15 +200,6 @@ def _times(counters: Statistics) -> dict[str, float] | None:
         "last": round(counters.input_to_picture_us / 1000, 3),
         "mean": round(counters.input_to_picture_sum_us / counters.inputs_shown / 1000, 3),
     }
-
-
-def _percentiles(values: list[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    if len(values) == 1:
-        return {"p50": round(values[0], 3), "p95": round(values[0], 3)}
-    cuts = statistics.quantiles(values, n=20, method="inclusive")
-    return {"p50": round(cuts[9], 3), "p95": round(cuts[18], 3)}
 
 
 def _acts(device: Device, action: Action, *, apart: bool) -> list[tuple[str, Any]]:
@@ -281,6 +271,7 @@ async def _view(arguments: argparse.Namespace) -> int:
     if arguments.fit or arguments.rotate:
         mode, rotation = ViewMode(int(arguments.fit)), Rotation(arguments.rotate // 90)
         view = m.View(mode=mode, rotation=rotation, follow=1, origin=Point(0, 0))
+    trust = _trust(arguments)
     setup = Setup(
         panel=panel,
         device_id=arguments.device_id,
@@ -293,14 +284,14 @@ async def _view(arguments: argparse.Namespace) -> int:
         recording=_recording(arguments),
     )
     exit_code = 0
-    async with open_device(arguments.address, setup, _trust(arguments)) as device, trio.open_nursery() as nursery:
+    async with open_device(arguments.address, setup, trust) as device, trio.open_nursery() as nursery:
         if sys.stderr.isatty():
             nursery.start_soon(_status, device, time.monotonic())
         try:
             await device.whole_picture()
             await _session(device, arguments)
         except DeviceError as error:
-            _say(str(error))
+            say(str(error))
             exit_code = EXIT_ENDED
         nursery.cancel_scope.cancel()
         if sys.stderr.isatty():
@@ -310,10 +301,10 @@ async def _view(arguments: argparse.Namespace) -> int:
             try:
                 device.save_png(arguments.png)
             except OSError as error:
-                _say(f"{arguments.png} cannot be written: {error.strerror}")
+                say(f"{arguments.png} cannot be written: {error.strerror}")
                 exit_code = EXIT_FAILED
     if setup.recording is not None and setup.recording.ended is not None:
-        _say(setup.recording.ended)
+        say(setup.recording.ended)
         exit_code = EXIT_FAILED
     if arguments.json:
         print(json.dumps(report(device)))
@@ -332,10 +323,6 @@ async def _session(device: Device, arguments: argparse.Namespace) -> None:
     await device.wait_for(lambda: False, max(left, 0.0))
 
 
-def _say(text: str) -> None:
-    print(f"tilewire-sim: {text}", file=sys.stderr)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     arguments = parser().parse_args(argv)
@@ -343,10 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         exit_code = trio.run(arguments.run, arguments)
     except* (StreamError, UsageError) as group:
-        first: BaseException = group
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        _say(str(first))
+        say(str(first_of(group)))
     except* KeyboardInterrupt:
         exit_code = 130
     return exit_code

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -16,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from tilewire.simulator import fleet_chart
+from tilewire.simulator.command import CONNECT_S, first_of, percentiles, say
 from tilewire.simulator.fleet import Fleet, FleetError, FleetPlan
 from tilewire.simulator.fleet_plan import MOST_DEVICES, MOST_QEMU, MOST_SECONDS, specs
 from tilewire.simulator.fleet_verify import Verifier, VerifyError
 from tilewire.simulator.machine import find_firmware, find_qemu
-from tilewire.simulator.runner import RunPlan, first_of
+from tilewire.simulator.runner import RunPlan
 from tilewire.simulator.runner_exits import RunError, RunExit
 from tilewire.simulator.stream import TLS_SCHEMES, StreamError, Trust, client_context, parse_server
 
@@ -47,7 +47,6 @@ EXITS: Final = {
 }
 QEMU: Final = 2
 SECONDS: Final = 10.0
-CONNECT_S: Final = 30.0
 SETTLE_S: Final = 20.0
 STATUS_S: Final = 0.25
 COLUMNS: Final = (
@@ -272,11 +271,6 @@ async def _guarded(fleet: Fleet) -> tuple[str | None, int | None]:
     return failure, heard
 
 
-def say(text: str) -> None:
-    """One sentence on stderr."""
-    print(f"tilewire-sim: {text}", file=sys.stderr, flush=True)
-
-
 def _colours(stream: Any) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
@@ -354,12 +348,8 @@ def rows(fleet: Fleet) -> list[dict[str, Any]]:
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    if len(values) == 1:
-        return {"count": 1, "p50": round(values[0], 3), "p95": round(values[0], 3)}
-    cuts = statistics.quantiles(values, n=20, method="inclusive")
-    return {"count": len(values), "p50": round(cuts[9], 3), "p95": round(cuts[18], 3)}
+    found = percentiles(values)
+    return None if found is None else {"count": len(values)} | found
 
 
 def totals(fleet: Fleet) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import trio
 
 from tilewire.protocol import Rect
 from tilewire.protocol.constants import Role, Rotation, ViewMode
+from tilewire.simulator.command import first_of
 from tilewire.simulator.fleet_plan import Spec, State, digest, look_of
 from tilewire.simulator.fleet_users import Deed, Step, User
-from tilewire.simulator.runner import Run, RunPlan, first_of
+from tilewire.simulator.runner import Run, RunPlan
 from tilewire.simulator.runner_exits import RunError
 
 LOOK_S: Final = 0.5

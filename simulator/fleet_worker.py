@@ -20,6 +20,7 @@ from tilewire.protocol import Capability, Point, Resumed
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import ControlAction, CursorMode, Role, Rotation, ViewMode
 from tilewire.simulator.client import ClientError, Event, Presented
+from tilewire.simulator.command import first_of
 from tilewire.simulator.device import Device, DeviceError, Setup, open_device
 from tilewire.simulator.fleet_plan import Spec, canonical, digest, look_of
 from tilewire.simulator.fleet_users import NOTCH, Deed, Step, User
@@ -79,9 +80,9 @@ class Member:
                         await self._use()
                     await trio.sleep_forever()
         except* StreamError as group:
-            self._ended = self._ended or _first(group)
+            self._ended = self._ended or str(first_of(group))
         except* DeviceError as group:
-            self._ended = self._ended or _first(group)
+            self._ended = self._ended or str(first_of(group))
         self.changed.set()
 
     # What it tells.
@@ -269,13 +270,6 @@ class Member:
             self._need.touch((width // 2, int(height * (share if notches < 0 else 1 - share))))
             await trio.sleep(MOVE_S)
         self._need.touch()
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return str(first)
 
 
 class Worker:

@@ -177,29 +177,26 @@ class RecordingFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._player = Player()
-        self._body = Place(0, 0)
-        """The first entry after what every playing begins with."""
+        player = Player()
         self._head: list[Entry] = []
         for entry in self._entries(None):
             if isinstance(entry, EndOfRecording):
                 raise Damaged("the recording ends before a device says HELLO")
-            self._player.take(entry)
+            player.take(entry)
             self._head.append(entry)
-            if self._player.hello is not None:
+            if player.hello is not None:
                 break
-        assert self._player.hello is not None
-        if self._player.meta is None:
+        assert player.hello is not None
+        if player.meta is None:
             raise Damaged("the recording does not say what it is one of")
-        self.meta = self._player.meta
-        self.hello: m.Hello = self._player.hello
+        self.meta = player.meta
+        self.hello: m.Hello = player.hello
         self.end: End | None = None
         """Where the recording was closed and says so at its end."""
         self._keyframes: list[Place] | None = None
         self._find_end()
         self.ending: EndOfRecording | None = None
         """How the file ended, once it was played to its end."""
-        self.farewell: m.Goodbye | None = None
 
     @property
     def keyframes(self) -> list[Place]:
@@ -216,7 +213,7 @@ class RecordingFile:
         place = None
         if start_us > 0:
             place = next((place for place in reversed(self.keyframes) if place.time_us <= start_us), None)
-        player = self._player = Player()
+        player = Player()
         if place is None:
             self.hello = self._feed_head(player)
             return self._rest(player, None)
@@ -262,7 +259,6 @@ class RecordingFile:
             item = player.take(entry)
             if item is not None:
                 yield item
-        self.farewell = player.farewell
 
     def _entries(self, at: Place | None) -> Iterator[Entry | EndOfRecording]:
         reader = Reader(at)

@@ -23,6 +23,7 @@ from tilewire.protocol.recording import RecordingError, checksum
 from tilewire.protocol.vectors import CLIENT, SERVER, Exchange, as_text
 from tilewire.simulator import runner_replay
 from tilewire.simulator.client import Client, ClientConfig, ClientError, Jpeg, status_text
+from tilewire.simulator.command import say
 from tilewire.simulator.picture import save_png, to_rgb
 from tilewire.simulator.recording import RecordingFile
 
@@ -255,22 +256,22 @@ async def run(arguments: argparse.Namespace) -> int:
     path: Path = arguments.file
     if arguments.qemu:
         if arguments.vector is not None or arguments.chunk is not None or arguments.speed != 1.0:
-            _say("--vector, --chunk and --speed do not go with --qemu: it counts instructions, as fast as it goes")
+            say("--vector, --chunk and --speed do not go with --qemu: it counts instructions, as fast as it goes")
             return 2
         return await runner_replay.run(arguments)
     if arguments.mips or arguments.firmware:
-        _say("--mips and --firmware go with --qemu")
+        say("--mips and --firmware go with --qemu")
         return 2
     try:
         return await _run(path, arguments)
     except RecordingError as error:
-        _say(f"{path}: {error}")
+        say(f"{path}: {error}")
         return EXIT_UNREADABLE
     except ReplayFailed as error:
-        _say(f"{path}: {error}")
+        say(f"{path}: {error}")
         return error.exit_code
     except OSError as error:
-        _say(f"{error.filename or path}: {error.strerror}")
+        say(f"{error.filename or path}: {error.strerror}")
         return EXIT_FAILED
 
 
@@ -299,13 +300,13 @@ async def _run(path: Path, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(replay.report()))
     if broken is not None:
-        _say(f"{path}: {broken}; what stands before it was played, up to {replay.at_us / 1e6:.3f} s")
+        say(f"{path}: {broken}; what stands before it was played, up to {replay.at_us / 1e6:.3f} s")
         return EXIT_UNREADABLE
     if replay.wrong:
-        _say(f"{path}: {replay.wrong} of {replay.checked} pictures are not what the recorded device showed")
+        say(f"{path}: {replay.wrong} of {replay.checked} pictures are not what the recorded device showed")
         return EXIT_DIFFERS
     if not replay.complete:
-        _say(f"{path}: the recording was cut off; all of it that is whole was played, up to {replay.at_us / 1e6:.3f} s")
+        say(f"{path}: the recording was cut off; all of it that is whole was played, up to {replay.at_us / 1e6:.3f} s")
         return EXIT_CUT
     return 0
 
@@ -322,7 +323,3 @@ async def _status(replay: Replay, started_s: float) -> None:
         )
         print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
         await trio.sleep(STATUS_S)
-
-
-def _say(text: str) -> None:
-    print(f"tilewire-sim: {text}", file=sys.stderr)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from tilewire.protocol import DEFAULT_PANEL, PANELS
-from tilewire.protocol.constants import CursorMode
+from tilewire.simulator.command import CONNECT_S, CURSORS, first_of, say
 from tilewire.simulator.machine import (
     LEAST_MEMORY_MIB,
     MOST_MEMORY_MIB,
@@ -23,7 +23,7 @@ from tilewire.simulator.machine import (
     find_window,
 )
 from tilewire.simulator.recording import RecordError, Recording
-from tilewire.simulator.runner import Run, RunPlan, first_of, state_of
+from tilewire.simulator.runner import Run, RunPlan, state_of
 from tilewire.simulator.runner_exits import RunError, RunExit, table
 from tilewire.simulator.script import Script, read_script
 from tilewire.simulator.shaper import Link, ShaperError
@@ -36,8 +36,6 @@ MAX_DEVICE_ID: Final = 64
 """Bytes, as the protocol has it."""
 STATUS_S: Final = 1.0
 """Asking takes the device some milliseconds at 125 MIPS."""
-CONNECT_S: Final = 30.0
-CURSORS: Final = {"none": CursorMode.NONE, "picture": CursorMode.IN_PICTURE, "local": CursorMode.LOCAL}
 SIZES: Final = {"M": 1, "G": 1024}
 
 
@@ -240,6 +238,7 @@ async def _guarded(run: Run, status: Status) -> int | None:
                     task_status.started()
                     async for number in signals:
                         if heard is not None or run.machine_ is None:
+                            run.closing.cancel()
                             nursery.cancel_scope.cancel()
                         heard = heard or number
                         run.session.cancel()
@@ -256,11 +255,6 @@ async def _guarded(run: Run, status: Status) -> int | None:
     except* OSError as group:
         run.failure = run.failure or RunError(str(first_of(group)), RunExit.FAILED)
     return heard
-
-
-def say(text: str) -> None:
-    """One sentence on stderr."""
-    print(f"tilewire-sim: {text}", file=sys.stderr, flush=True)
 
 
 class Status:

@@ -17,6 +17,7 @@ import trio
 from tilewire.protocol import PANELS
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import CursorMode
+from tilewire.simulator.command import CURSORS
 from tilewire.simulator.device import PARTS
 from tilewire.simulator.exits import Exit
 from tilewire.simulator.machine import Event, Machine, Plan, open_machine
@@ -37,7 +38,7 @@ BEHIND_MS: Final = 100
 TAP_BYTES: Final = 65536
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: the end is an abort."""
-CURSORS: Final = {CursorMode.NONE: "none", CursorMode.IN_PICTURE: "picture", CursorMode.LOCAL: "local"}
+CURSOR_NAMES: Final = {mode: name for name, mode in CURSORS.items()}
 WITHOUT: Final = {"codec": ("model", 0), "cache": ("cache", 0), "jpeg": ("jpeg", "no"), "copy": ("copy", "no")}
 """Lines of the configuration for PARTS."""
 assert set(WITHOUT) == set(PARTS)
@@ -108,6 +109,8 @@ class Run:
     """How much less time passed for the device than for the host."""
     session: trio.CancelScope = field(default_factory=trio.CancelScope)
     """Of what comes before the report; cancelled, the run ends early and reports."""
+    closing: trio.CancelScope = field(default_factory=lambda: trio.CancelScope(shield=True))
+    """Of the report; cancelled, it is made of what is known."""
 
     @property
     def machine(self) -> Machine:
@@ -148,7 +151,7 @@ class Run:
                         await self._session()
                 except RunError as error:
                     self.failure = self._refined(error)
-                with trio.CancelScope(shield=True):
+                with self.closing:
                     await self._close()
 
     def _machine_plan(self, server: tuple[str, int]) -> Plan:
@@ -162,7 +165,7 @@ class Run:
             "panel": plan.panel,
             "device_id": plan.device_id,
             "net": plan.net,
-            "cursor": CURSORS[cursor],
+            "cursor": CURSOR_NAMES[cursor],
             "fit": "yes" if plan.fit else "no",
             "rotate": plan.rotate,
             "reconnect": "yes" if plan.reconnect or (plan.script is not None and plan.script.cuts) else "no",
@@ -288,7 +291,7 @@ class Run:
             round(machine.first_s["picture"] * 1000, 3) if "picture" in machine.first_s else None
         )
         result["link"] = self._link_report()
-        last = self.notes[-1].stats if self.notes else machine.last("stats")
+        last = self.notes[-1].stats if self.notes else machine.newest_stats
         if last is not None:
             result |= measured(last, picture["ms"] if picture is not None else None)
             result["memory"] = memory(last)
@@ -471,14 +474,6 @@ class _Tap:
 
 def _reset(stream: trio.SocketStream) -> None:
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-
-
-def first_of(group: BaseExceptionGroup[Any]) -> BaseException:
-    """The first exception that is none of a group's own."""
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
 
 
 def state_of(machine: Machine | None) -> str:

@@ -18,10 +18,11 @@ from tilewire.protocol.constants import CursorMode
 from tilewire.protocol.playback import Play
 from tilewire.protocol.recorder import Piece, Splitter, decoded
 from tilewire.protocol.recording import RecordingError
+from tilewire.simulator.command import first_of
 from tilewire.simulator.exits import Exit
 from tilewire.simulator.machine import MOST_RECORDING, Event, Plan, find_firmware, find_qemu, open_machine
 from tilewire.simulator.recording import RecordingFile
-from tilewire.simulator.runner import first_of
+from tilewire.simulator.runner import CURSOR_NAMES
 from tilewire.simulator.runner_exits import RunError, RunExit
 
 MIPS: Final = 250
@@ -31,7 +32,6 @@ NOT_ASKED: Final = frozenset({m.Clipboard.type, m.Explanation.type})
 """What the firmware does not offer to take; neither draws."""
 AGREED: Final = Capability.COPY | Capability.BELL | Capability.INPUT_ECHO
 FORMATS: Final = {PixelFormat.RGB565: "rgb565", PixelFormat.XRGB8888: "xrgb8888"}
-CURSORS: Final = {CursorMode.NONE: "none", CursorMode.IN_PICTURE: "picture", CursorMode.LOCAL: "local"}
 ENDS_S: Final = 600.0
 
 
@@ -50,7 +50,7 @@ def config_of(hello: m.Hello) -> dict[str, object]:
         "receive": hello.max_message,
         "max_rect": f"{hello.max_rect.width} {hello.max_rect.area}",
         "model": hello.model_kib,
-        "cursor": CURSORS[cursor],
+        "cursor": CURSOR_NAMES[cursor],
         "jpeg": "yes" if hello.jpeg is not None and hello.jpeg.subsamplings else "no",
         "copy": "yes" if readable else "no",
         "watchdog": 0,  # a message at 125 MIPS is long for a clock that counts instructions alone

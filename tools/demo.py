@@ -18,8 +18,9 @@ from typing import Final
 import trio
 
 from tilewire.protocol import DEFAULT_PANEL, PANELS
+from tilewire.simulator.command import first_of
 from tilewire.simulator.machine import Machine, Plan, find_firmware, find_qemu, open_machine
-from tilewire.simulator.runner import HOST, first_of
+from tilewire.simulator.runner import HOST
 from tilewire.simulator.runner_exits import RunError
 from tilewire.simulator.screen import Screen
 

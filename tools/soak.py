@@ -15,8 +15,9 @@ from typing import Final
 
 import trio
 
+from tilewire.simulator.command import first_of
 from tilewire.simulator.machine import Event, Machine, Plan, find_firmware, find_qemu, open_machine
-from tilewire.simulator.runner import HOST, first_of
+from tilewire.simulator.runner import HOST
 from tilewire.simulator.runner_exits import RunError
 
 from tools.served import ServedError, served

@@ -119,6 +119,11 @@ def test_touch_and_mouse(cursor: str, tmp_path: Path) -> None:
             device.tell(f"pointer {left + 2 + 6 * 10 + 3} {top + 2 + 13 * 5 + 6} 1")
             device.tell(f"pointer {left + 2 + 6 * 10 + 3} {top + 2 + 13 * 5 + 6} 0")
         typed_is(server, b"\x1b[M#" + bytes((32 + 11, 32 + 6)))
+        if cursor != "none":
+            # All at once: motion gives way to newer motion, but where the press began is told.
+            start, end = (f"{left + 2 + 6 * column + 3} {top + 2 + 13 * 8 + 6}" for column in (5, 20))
+            device.tell(f"pointer {start} 0\npointer {start} 1\npointer {end} 1\npointer {end} 0")
+            typed_is(server, b"\x1b[M " + bytes((32 + 6, 32 + 9)) + b"\x1b[M#" + bytes((32 + 21, 32 + 9)))
 
 
 def without_cursor(device: Machine) -> tuple[bytes, int]:

@@ -23,10 +23,10 @@ import pytest
 import trio
 
 from tilewire.protocol import PixelFormat
+from tilewire.simulator.command import first_of
 from tilewire.simulator.exits import Exit
 from tilewire.simulator.machine import FIRMWARE, QCODES, Plan, find_qemu, open_machine
 from tilewire.simulator.picture import to_rgb
-from tilewire.simulator.runner import first_of
 from tilewire.simulator.runner_exits import MEANINGS, RunError, RunExit
 from tilewire.simulator.screen import Screen, read_png
 

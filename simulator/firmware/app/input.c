@@ -9,7 +9,9 @@
 enum { WAITING = 64 };
 
 static fw_input queue[WAITING];
-static unsigned head, tail; /* count up for ever */
+static unsigned head, tail;  /* count up for ever */
+static fw_input newest;      /* put last, also when it has been sent */
+static int newest_is_motion; /* what is down was down before it */
 static uint32_t lost;
 static tw_finger fingers[TW_MAX_FINGERS];
 static size_t finger_count;
@@ -31,22 +33,27 @@ static int same_fingers(const fw_input *one, const fw_input *other) {
     return same;
 }
 
-/* Whether nothing is lost where `newer` takes the place of `older`. */
-static int replaces(const fw_input *newer, const fw_input *older) {
+/* Whether `newer` only moves what `older` has down. */
+static int is_motion(const fw_input *newer, const fw_input *older) {
     return newer->kind == older->kind
            && ((newer->kind == FW_INPUT_POINTER && newer->buttons == older->buttons)
                || (newer->kind == FW_INPUT_TOUCH && same_fingers(newer, older)));
 }
 
 void fw_input_put(const fw_input *input) {
-    if (head != tail && replaces(input, &queue[(head - 1) % WAITING])) {
+    const int moves = is_motion(input, &newest);
+    /* Motion gives way to newer motion; where a press began does not. */
+    if (head != tail && moves && newest_is_motion) {
         queue[(head - 1) % WAITING] = *input;
     } else if (fw_input_has_room()) {
         queue[head % WAITING] = *input;
         head++;
     } else {
         lost++;
+        return;
     }
+    newest = *input;
+    newest_is_motion = moves;
 }
 
 void fw_input_pointer(unsigned x, unsigned y, unsigned buttons) {
@@ -95,6 +102,8 @@ void fw_input_finger(unsigned id, unsigned x, unsigned y, int is_down) {
 
 void fw_input_reset(void) {
     head = tail = 0;
+    memset(&newest, 0, sizeof newest);
+    newest_is_motion = 0;
     finger_count = 0;
     tablet_buttons = 0;
 }

@@ -205,8 +205,9 @@ static void add_stats(void) {
 
 /* ---- The main loop ---- */
 
-/* Sleeps until something happens, or the tick. */
-static void rest(unsigned done) {
+/* Sleeps until something happens, or the tick. `heeded`: interrupts before the loop looked; what came since then it may
+ * have looked for too early. */
+static void rest(unsigned done, uint32_t heeded) {
     static uint32_t busy_ms;
     const uint32_t now_ms = fw_clock_ms();
     if (done != 0) {
@@ -214,7 +215,9 @@ static void rest(unsigned done) {
     }
     fw_clock_pace(now_ms - busy_ms < BUSY_MS ? FW_TICK_BUSY_US : FW_TICK_IDLE_US);
     (void)fw_cpu_mask();
-    fw_cpu_sleep();
+    if (heeded == fw_gic_heeded()) {
+        fw_cpu_sleep();
+    }
     fw_cpu_unmask();
 }
 
@@ -237,6 +240,7 @@ int main(void) {
     start_network();
     fw_uart_listen(FW_UART_CONTROL);
     for (;;) {
+        const uint32_t heeded = fw_gic_heeded();
         unsigned done;
         fw_watchdog_kick();
         done = fw_lwip_netif_poll(&netif);
@@ -249,6 +253,6 @@ int main(void) {
         if (is_started) {
             (void)tw_lwip_poll(&session, fw_clock_ms());
         }
-        rest(done);
+        rest(done, heeded);
     }
 }

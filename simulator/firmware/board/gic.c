@@ -25,6 +25,7 @@ static struct {
 } attached[FW_IRQS];
 
 static uint32_t interrupted;
+static volatile uint32_t heeded;
 
 void fw_gic_start(void) {
     FW_REGISTER(FW_GIC_DISTRIBUTOR + CONTROL) = 1;
@@ -53,8 +54,13 @@ void fw_gic_dispatch(uint32_t pc) {
         if (irq < FW_IRQS && attached[irq].handler != NULL) {
             attached[irq].handler(attached[irq].user);
         }
+        heeded = heeded + 1;
         FW_REGISTER(FW_GIC_CPU + CPU_END) = taken;
     }
+}
+
+uint32_t fw_gic_heeded(void) {
+    return heeded;
 }
 
 uint32_t fw_gic_interrupted(void) {

@@ -14,6 +14,9 @@ void fw_gic_attach(unsigned irq, fw_handler handler, void *user);
 /* From the vector: heeds what is pending. `pc`: where whom it interrupted goes on. */
 void fw_gic_dispatch(uint32_t pc);
 
+/* Interrupts heeded so far; wraps. */
+uint32_t fw_gic_heeded(void);
+
 /* Where whom the running interrupt hit goes on. */
 uint32_t fw_gic_interrupted(void);
 
