@@ -261,7 +261,8 @@ UINT tw_threadx_statistics(TW_THREADX *session, TW_THREADX_STATISTICS *statistic
 
 /* ---- From the session's callbacks ------------------------------------------------------------------------- */
 
-/* For tw_client_surface() and the like. It is another one with each connection. */
+/* For tw_client_surface() and the like. It is another one with each connection; NULL where none was made yet, as `state`
+ * finds with TW_THREADX_CONNECTING. */
 tw_client *tw_threadx_client(TW_THREADX *session);
 
 #ifdef __cplusplus
