@@ -95,11 +95,6 @@ def memory_program(tmp_path_factory: pytest.TempPathFactory, lwip_source: Path) 
 class Device(test_threadx.Device):
     """The program, driven line by line."""
 
-    def resources(self) -> dict[str, int]:
-        """What of lwIP's memory is in use."""
-        self.good("resources", 0)
-        return test_threadx.numbers(self.until("0 resources .*")[0])
-
     def until_rest(self, session: int = 0) -> None:
         """It has stopped, or ended."""
         deadline = time.monotonic() + WITHIN_S
