@@ -94,7 +94,7 @@ def _line(axes: Any, place: int, target: float | None) -> None:
 
 def _beside(value: float, target: float | None) -> float:
     """Where a bar's label begins: not on the target's line."""
-    return value if target is None or not target * 0.7 < value < target else target
+    return value if target is None or not target * 0.6 < value < target else target
 
 
 def _instructions(axes: Any, rows: Sequence[Row], most: Sequence[float | None]) -> None:
