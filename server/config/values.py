@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -21,10 +22,12 @@ from pydantic import (
     GetJsonSchemaHandler,
     ValidationInfo,
 )
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from tilewire.protocol.constants import MAX_PIXELS, MAX_SIDE, MIN_RECT_WIDTH, PORT
+from tilewire.server.config.outside import Surroundings
 
 T = TypeVar("T")
 
@@ -135,6 +138,12 @@ def parse_origin(text: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, ORIGIN_PORTS[parts.scheme]) else "")
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """'; did you mean …?', or nothing where nothing is near."""
+    near = get_close_matches(word.lower().replace("-", "_"), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def list_form(words: Iterable[str]) -> str:
     """A command as it stands in the file."""
     return "[" + ", ".join(json.dumps(word, ensure_ascii=False) for word in words) + "]"
@@ -187,7 +196,7 @@ def _one_line(text: str) -> str:
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
-    """Relative to the folder of the file in which it stands (the context `folder`)."""
+    """Relative to the folder of the file in which it stands (the surroundings')."""
     if isinstance(value, Path):
         return value
     if not isinstance(value, str):
@@ -196,7 +205,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
         raise wrong(f"{value!r} is not a path")
     if value.startswith("~"):
         raise wrong(f"~ means nothing here, since no shell reads it: write the whole path of {value}")
-    folder = (info.context or {}).get("folder")
+    folder = info.context.folder if isinstance(info.context, Surroundings) else None
     return Path(folder, value) if folder is not None else Path(value)
 
 
@@ -214,6 +223,11 @@ def _program_first(words: tuple[str, ...]) -> tuple[str, ...]:
     if words and not words[0]:
         raise wrong("the first word is the program and cannot be empty")
     return words
+
+
+def takes_off(field: FieldInfo) -> bool:
+    """Whether a field may be switched off by that word."""
+    return any(isinstance(each, BeforeValidator) and each.func is _off for each in field.metadata)
 
 
 def _off(value: object) -> object:
