@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
@@ -14,7 +15,8 @@ from tilewire.protocol import Code, Connection, RemoteProtocolError, Sender
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import HELLO_TIMEOUT_S
 from tilewire.server.errors import ServerError
-from tilewire.server.handshake import Credentials, shake_hands
+from tilewire.server.handshake import Authority, Guest, shake_hands
+from tilewire.server.limits import Rate, Waiting, WaitingRoom
 from tilewire.server.tls import Security
 from tilewire.server.transport import (
     FAREWELL_S,
@@ -22,6 +24,7 @@ from tilewire.server.transport import (
     NotOurs,
     Transport,
     WebRules,
+    address_of,
     describe,
     open_transport,
     printable,
@@ -29,7 +32,7 @@ from tilewire.server.transport import (
 
 log = logging.getLogger(__name__)
 
-Serve = Callable[[Connection, Transport, m.Hello], Awaitable[None]]
+Serve = Callable[[Connection, Transport, m.Hello, Guest], Awaitable[None]]
 
 SEND_BUFFER: Final = 128 << 10
 """Of the kernel, for one connection: what lies there is old by the time it is read."""
@@ -82,39 +85,80 @@ def door_addresses(listeners: list[trio.SocketListener]) -> list[str]:
     return addresses
 
 
+class Doorman:
+    """Looks at who knocks before a byte is read."""
+
+    def __init__(
+        self,
+        room: WaitingRoom | None = None,
+        handshakes: Rate | None = None,
+        inmates: Callable[[trio.SocketStream], bool] | None = None,
+    ) -> None:
+        """`handshakes` of one address. `inmates` tells programs of sessions, which may not come in."""
+        self.room = room or WaitingRoom()
+        self._handshakes = handshakes or Rate(None)
+        self._inmates = inmates
+
+    def turns_away(self, stream: trio.SocketStream) -> bool:
+        """Whether a peer is not worth an answer: its own session's screen would be in its screen."""
+        return self._inmates is not None and self._inmates(stream)
+
+    def may_shake_hands(self, address: str) -> bool:
+        """Whether an address has not had its share of handshakes."""
+        return self._handshakes.take(address, trio.current_time())
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What a connection meets."""
+
+    authority: Authority
+    rules: WebRules
+    serve: Serve
+    security: Security
+    doorman: Doorman
+
+
 async def keep_door(
     listeners: list[trio.SocketListener],
-    credentials: Credentials,
+    authority: Authority,
     rules: WebRules,
     serve: Serve,
     guests: trio.Nursery,
     security: Security | None = None,
+    doorman: Doorman | None = None,
 ) -> None:
     """Accept until cancelled; connections live in `guests`. trio retries where descriptors or memory run out."""
+    door = Door(authority, rules, serve, security or Security(), doorman or Doorman())
 
     async def answer(stream: trio.SocketStream) -> None:
-        await _answer(stream, credentials, rules, serve, security)
+        await _answer(stream, door)
 
     await trio.serve_listeners(answer, listeners, handler_nursery=guests)
 
 
-async def _answer(
-    stream: trio.SocketStream, credentials: Credentials, rules: WebRules, serve: Serve, security: Security | None
-) -> None:
+async def _answer(stream: trio.SocketStream, door: Door) -> None:
     """One connection from its first byte to its last. Nothing of it reaches the other connections."""
-    peer = describe(stream)
+    peer, address = describe(stream), address_of(stream)
     deadline = trio.current_time() + HELLO_TIMEOUT_S
-    try:
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        async with open_transport(stream, rules, HELLO_TIMEOUT_S, security) as transport:
-            await _converse(transport, credentials, serve, deadline)
-    except* (NotOurs, Gone) as group:
-        log.info("%s: %s", peer, _sentence(group))
-    except* OSError as group:
-        log.warning("%s: %s", peer, _sentence(group))
-    except* Exception:
-        # Of a library that the peer found a hole in: it is not to take the other connections along.
-        log.exception("%s: an error of this server", peer)
+    if door.doorman.turns_away(stream):
+        log.info("%s: a session's own program may not connect here", peer)
+        await trio.aclose_forcefully(stream)
+        return
+    with door.doorman.room.enter(address) as waiting:
+        try:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            async with open_transport(stream, door.rules, HELLO_TIMEOUT_S, door.security) as transport:
+                await _converse(transport, door, waiting, deadline)
+        except* (NotOurs, Gone) as group:
+            log.info("%s: %s", peer, _sentence(group))
+        except* OSError as group:
+            log.warning("%s: %s", peer, _sentence(group))
+        except* Exception:
+            # Of a library that the peer found a hole in: it is not to take the other connections along.
+            log.exception("%s: an error of this server", peer)
+    if waiting.evicted:
+        log.debug("%s: made room in the handshake for newer ones", peer)
 
 
 def _sentence(group: BaseExceptionGroup[BaseException]) -> str:
@@ -124,19 +168,24 @@ def _sentence(group: BaseExceptionGroup[BaseException]) -> str:
     return str(first)
 
 
-async def _greet(connection: Connection, transport: Transport, credentials: Credentials, deadline: float) -> m.Hello:
+async def _greet(
+    connection: Connection, transport: Transport, door: Door, address: str, deadline: float
+) -> tuple[m.Hello, Guest]:
     # What TLS and the WebSocket took is not given again.
     with trio.move_on_at(deadline):
-        return await shake_hands(connection, transport, credentials)
+        if not door.doorman.may_shake_hands(address):
+            raise RemoteProtocolError(Code.LIMIT, "too many handshakes from this address: try again in a minute")
+        return await shake_hands(connection, transport, door.authority)
     raise RemoteProtocolError(Code.TIMEOUT, "silent in the handshake")
 
 
-async def _converse(transport: Transport, credentials: Credentials, serve: Serve, deadline: float) -> None:
+async def _converse(transport: Transport, door: Door, waiting: Waiting, deadline: float) -> None:
     connection = Connection(Sender.SERVER)
     code, text = Code.NORMAL, ""
     try:
-        hello = await _greet(connection, transport, credentials, deadline)
-        await serve(connection, transport, hello)
+        hello, guest = await _greet(connection, transport, door, waiting.address, deadline)
+        door.doorman.room.through(waiting)
+        await door.serve(connection, transport, hello, guest)
         return
     except RemoteProtocolError as error:
         code, text = error.code, str(error)

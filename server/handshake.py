@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -29,11 +30,43 @@ _DECOY: Final = secrets.token_bytes(KEY_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
+class Guest:
+    """Who has come in, and what for."""
+
+    method: AuthMethod
+    session: str | None = None
+    """The only one it may see; None: what its device may."""
+    may_steer: bool = True
+    until_s: float = math.inf
+    """By trio's clock: then it leaves."""
+
+
+class Authority(Protocol):
+    """Who may come in."""
+
+    @property
+    def open_door(self) -> bool:
+        """Whether a device without a key may come in unproved."""
+
+    async def key_of(self, device_id: str) -> bytes | None:
+        """The key of a device that may come in with it."""
+
+    def redeem(self, ticket: bytes) -> Guest | None:
+        """Whom a ticket lets in; it is used up with that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
-    """Keys by device id. `open_door`: a device without a key may come in unproved."""
+    """Keys by device id, and no tickets."""
 
     keys: Mapping[str, bytes] = field(default_factory=dict)
     open_door: bool = True
+
+    async def key_of(self, device_id: str) -> bytes | None:
+        return self.keys.get(device_id)
+
+    def redeem(self, ticket: bytes) -> Guest | None:
+        return None
 
 
 async def read_event(connection: Connection, transport: Transport) -> Event:
@@ -54,29 +87,37 @@ async def _expect(connection: Connection, transport: Transport, kind: type[E]) -
     return event
 
 
-def _method(hello: m.Hello, credentials: Credentials) -> AuthMethod:
-    known = hello.device_id in credentials.keys
-    others = hello.auth_methods & AuthMethod.NONE and credentials.open_door
-    if hello.auth_methods & AuthMethod.HMAC and (known or not others):
+def _method(hello: m.Hello, guest: Guest | None, *, known: bool, open_door: bool) -> AuthMethod:
+    """A good ticket goes first: whether a device has a key then shows to nobody who holds none."""
+    offered = hello.auth_methods
+    if guest is not None:
+        return guest.method
+    others = offered & AuthMethod.NONE and open_door
+    if offered & AuthMethod.HMAC and (known or not others):
         return AuthMethod.HMAC
     if others and not known:
         return AuthMethod.NONE
+    if offered & AuthMethod.TICKET:
+        raise RemoteProtocolError(Code.AUTH_FAILED, "the ticket is not good, or not any more")
     raise RemoteProtocolError(Code.AUTH_REQUIRED, "this server asks for the device's key (HMAC)")
 
 
-async def shake_hands(connection: Connection, transport: Transport, credentials: Credentials) -> m.Hello:
+async def shake_hands(connection: Connection, transport: Transport, authority: Authority) -> tuple[m.Hello, Guest]:
     """Everything before WELCOME. Raises RemoteProtocolError for a peer that may not come in, Gone for one that left."""
     with trio.move_on_after(HELLO_TIMEOUT_S):
         hello = await _expect(connection, transport, m.Hello)
-        method = _method(hello, credentials)
+        key = await authority.key_of(hello.device_id)
+        guest = authority.redeem(hello.ticket) if hello.ticket is not None else None
+        method = _method(hello, guest, known=key is not None, open_door=authority.open_door)
+        guest = guest or Guest(method)
         reply = m.Reply(version=VERSION, method=method, nonce=secrets.token_bytes(NONCE_SIZE))
         answer = connection.send(reply)
         if method is not AuthMethod.HMAC:
             await transport.send(answer)
-            return hello
-        key = credentials.keys.get(hello.device_id, _DECOY)
-        await transport.send(answer + connection.send(connection.make_proof(key)))
+            return hello, guest
+        proving = key if key is not None else _DECOY
+        await transport.send(answer + connection.send(connection.make_proof(proving)))
         proof = await _expect(connection, transport, m.Proof)
-        connection.check_proof(key, proof)
-        return hello
+        connection.check_proof(proving, proof)
+        return hello, guest
     raise RemoteProtocolError(Code.TIMEOUT, "silent in the handshake")

@@ -210,7 +210,7 @@ class Recording:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_up)
-                hello = await shake_hands(connection, line, Credentials())
+                hello, _ = await shake_hands(connection, line, Credentials())
                 await session.record(connection, line, hello, self._joined)
                 # Who leaves without a goodbye was let go: for what `_stop` says, or for taking no bytes for too long.
                 self._reason = self._reason or "this machine is too slow"

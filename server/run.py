@@ -12,15 +12,16 @@ from typing import Final
 
 import trio
 
-from tilewire.protocol import Code
+from tilewire.protocol import Code, Connection, RemoteProtocolError
+from tilewire.protocol import messages as m
 from tilewire.server.display import Display, DisplayLost, open_display
-from tilewire.server.door import door_addresses, keep_door, open_door
-from tilewire.server.handshake import Credentials
+from tilewire.server.door import Serve, door_addresses, keep_door, open_door
+from tilewire.server.handshake import Credentials, Guest
 from tilewire.server.program import find_command, start_program
 from tilewire.server.record import RecordOptions, open_recording
 from tilewire.server.session import Session
 from tilewire.server.tls import Security
-from tilewire.server.transport import WebRules
+from tilewire.server.transport import Transport, WebRules
 from tilewire.server.x11.process import Child
 from tilewire.server.x11.process import ending as how_it_ended
 from tilewire.server.xvfb import XvfbServer, start_xvfb
@@ -134,7 +135,19 @@ async def _accept(
     guests: trio.Nursery,
 ) -> None:
     with scope:
-        await keep_door(listeners, options.credentials, options.rules, session.serve, guests, options.security)
+        await keep_door(listeners, options.credentials, options.rules, _only(session), guests, options.security)
+
+
+def _only(session: Session) -> Serve:
+    """Whoever asks for something else than the one session that is there is told so."""
+
+    async def serve(connection: Connection, transport: Transport, hello: m.Hello, guest: Guest) -> None:
+        if hello.session not in (None, session.name) or hello.profile is not None or hello.url is not None:
+            wanted = hello.session or hello.profile or hello.url
+            raise RemoteProtocolError(Code.NO_SESSION, f"{wanted} is not to be had here")
+        await session.serve(connection, transport, hello, guest)
+
+    return serve
 
 
 class _Endings:

@@ -26,6 +26,7 @@ from tilewire.server.display import (
     Stalled,
 )
 from tilewire.server.encoder import Encoder
+from tilewire.server.handshake import Guest
 from tilewire.server.kept import Kept, Shelf
 from tilewire.server.pixels import Screen
 from tilewire.server.transport import Transport
@@ -55,6 +56,7 @@ class Session:
         self._screen_lock = trio.Lock()
         """Held while the picture is written, and while a thread reads it."""
         self._viewers: dict[int, Viewer] = {}
+        self._emptied = trio.Event()
         self._holder: Viewer | None = None
         self._numbers = 0
         self._serial = 0
@@ -257,18 +259,17 @@ class Session:
 
     # The viewers.
 
-    async def serve(self, connection: Connection, transport: Transport, hello: m.Hello) -> None:
+    async def serve(
+        self, connection: Connection, transport: Transport, hello: m.Hello, guest: Guest | None = None
+    ) -> None:
         """Serve one device that has shaken hands. Raises RemoteProtocolError for the goodbye that is due."""
-        if hello.session not in (None, self.name) or hello.profile is not None or hello.url is not None:
-            wanted = hello.session or hello.profile or hello.url
-            raise RemoteProtocolError(Code.NO_SESSION, f"{wanted} is not to be had here")
         async with self._admitting:
             self._check_room(connection, hello)
             kept, resumed = await self._find(connection, hello)
             if self._ended is not None:
                 raise RemoteProtocolError(self._ended.code, str(self._ended))
             self._numbers += 1
-            viewer = Viewer(self, connection, transport, self._numbers, self._fps, kept, resumed)
+            viewer = Viewer(self, connection, transport, self._numbers, self._fps, kept, resumed, guest)
             self._viewers[viewer.number] = viewer
         self._count_clipboards()
         if viewer.may_steer and (self._holder is None or self._holder.leaves):
@@ -287,7 +288,7 @@ class Session:
             resumable = viewer.resumable
             raise
         finally:
-            del self._viewers[viewer.number]
+            self._forget(viewer)
             if resumable and not viewer.surrendered and self._ended is None:
                 self._shelf.put(viewer.token, viewer.kept(), trio.current_time())
                 self._shelved.set()
@@ -315,7 +316,23 @@ class Session:
         try:
             await viewer.run()
         finally:
-            del self._viewers[viewer.number]
+            self._forget(viewer)
+
+    def _forget(self, viewer: Viewer) -> None:
+        del self._viewers[viewer.number]
+        if not self._viewers:
+            self._emptied.set()
+            self._emptied = trio.Event()
+
+    @property
+    def viewers(self) -> list[Viewer]:
+        """Who looks now, in the order in which they came; what records the session is not counted."""
+        return [viewer for viewer in self._viewers.values() if viewer.number != RECORDER]
+
+    async def until_left(self) -> None:
+        """Return when nobody looks."""
+        while self._viewers:
+            await self._emptied.wait()
 
     @property
     def ended(self) -> bool:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -148,6 +148,23 @@ class WebRules:
 def printable(text: str) -> str:
     """Text of a peer for a line of the log: what would end the line or steer a terminal is escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def address_of(stream: trio.SocketStream) -> str:
+    """The peer's address without its port: whom limits are for. An IPv6 host counts as the network of its 64 bits."""
+    try:
+        address = stream.socket.getpeername()
+    except OSError:
+        return ""
+    if not isinstance(address, tuple):
+        return "local"
+    try:
+        found = ip_address(address[0].partition("%")[0])
+    except ValueError:
+        return str(address[0])
+    if found.version == 4:
+        return str(found)
+    return str(found.ipv4_mapped) if found.ipv4_mapped is not None else str(ip_network((found, 64), strict=False))
 
 
 def describe(stream: trio.SocketStream) -> str:

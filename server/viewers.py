@@ -40,7 +40,7 @@ from tilewire.server.clipboard import Incoming, Outgoing
 from tilewire.server.cursor import Overlay
 from tilewire.server.display import DisplayLost
 from tilewire.server.encoder import MOVE_MIN_AREA, Damage, Encoder, Touched, Update
-from tilewire.server.handshake import read_event
+from tilewire.server.handshake import Guest, read_event
 from tilewire.server.kept import Kept
 from tilewire.server.pacing import Pacing
 from tilewire.server.pointing import Pointing
@@ -106,8 +106,9 @@ class Viewer:
         fps: int,
         kept: Kept | None,
         resumed: Resumed,
+        guest: Guest | None = None,
     ) -> None:
-        """`kept`: what this viewer goes on from, where `resumed` is RESUMED."""
+        """`kept`: what this viewer goes on from, where `resumed` is RESUMED. `guest`: what it may, and how long."""
         hello = connection.hello
         assert hello is not None
         self._session = session
@@ -118,7 +119,8 @@ class Viewer:
         self.label = f"viewer {number} ({printable(hello.device_id)}, {transport.peer})"
         self.surrendered = False
         """Whether the device goes on elsewhere from what this viewer had."""
-        self.may_steer = not hello.capabilities & Capability.VIEW_ONLY
+        self.may_steer = not hello.capabilities & Capability.VIEW_ONLY and (guest is None or guest.may_steer)
+        self._until_s = guest.until_s if guest is not None else math.inf
         self._capabilities = hello.capabilities & IN_FORCE
         if not self.may_steer:
             self._capabilities &= ~Capability.CLIPBOARD
@@ -317,10 +319,16 @@ class Viewer:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._until, self._read)
                 nursery.start_soon(self._until, self._steering.run)
+                if self._until_s < math.inf:
+                    nursery.start_soon(self._expire)
                 await self._until(self._write)
                 nursery.cancel_scope.cancel()
         if self._farewell is not None:
             raise self._farewell
+
+    async def _expire(self) -> None:
+        await trio.sleep_until(self._until_s)
+        self.leave(Code.AUTH_FAILED, "the ticket has expired")
 
     async def _until(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run one of the three tasks; its end, whichever way, ends the others: the writer's at once."""

@@ -1,0 +1,39 @@
+"""A transport whose bytes are counted, and held back where a device has had its share."""
+
+from __future__ import annotations
+
+import trio
+
+from tilewire.server.limits import Meter
+from tilewire.server.transport import Transport
+
+
+class Metered:
+    """Around another transport: a device beyond its share sees a slow link, and pacing does the rest."""
+
+    def __init__(self, inner: Transport, meter: Meter) -> None:
+        self._inner = inner
+        self._meter = meter
+        self._send_at_s = self._receive_at_s = 0.0
+        self.peer = inner.peer
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything sent was sent whole."""
+        return self._inner.clean
+
+    async def receive(self) -> bytes:
+        await trio.sleep_until(self._receive_at_s)
+        data = await self._inner.receive()
+        now = trio.current_time()
+        self._receive_at_s = now + self._meter.received(len(data), now)
+        return data
+
+    async def send(self, data: bytes) -> None:
+        await trio.sleep_until(self._send_at_s)
+        await self._inner.send(data)
+        now = trio.current_time()
+        self._send_at_s = now + self._meter.sent(len(data), now)
+
+    async def finish(self) -> None:
+        await self._inner.finish()
