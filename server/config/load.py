@@ -133,7 +133,11 @@ class _Findings:
         """Returns the keys at fault where they were wrong each for itself."""
         errors = invalid.errors(include_url=False)
         for error in errors:
-            self.add((*place, *error["loc"]), sentence(error, model))
+            where = error["loc"]
+            # pydantic says so where not the value but its key is wrong.
+            if len(where) > 2 and where[-1] == "[key]":
+                where = where[:-1]
+            self.add((*place, *where), sentence(error, model))
         return {str(error["loc"][0]) for error in errors if error["loc"]}
 
     def settings(
