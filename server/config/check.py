@@ -68,7 +68,7 @@ def check_text(result: Config | ConfigError, *, colour: bool = False) -> str:
             lines.append(f"  {bold}{f'line {shown}':<{width}}{plain}  {dim}{text}{plain}".rstrip())
         where = f"{bold}{problem.where}{plain}: " if problem.where else ""
         indent = " " * (width + 4) if problem.line is not None else "  "
-        lines.append(f"{indent}{where}{printable(problem.text)}")
+        lines.append(f"{indent}{where}{problem.text}")
     return "\n".join(lines) + "\n"
 
 
