@@ -53,7 +53,7 @@ def _read(path: Path) -> str:
     try:
         # A FIFO would be waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise refuse("it is not a file")
@@ -61,7 +61,10 @@ def _read(path: Path) -> str:
                 raise refuse(f"others may write it, and it says what this server runs: chmod go-w {path}")
             if status.st_uid not in (0, os.geteuid()):
                 raise refuse(f"it belongs to another user, and it says what this server runs: chown it to {_me()}")
-            data = file.read(MAX_BYTES + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise refuse(f"it cannot be read: {reason.lower()}") from error

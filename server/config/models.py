@@ -73,7 +73,7 @@ class Model(BaseModel):
     def checks(self, around: Surroundings | None) -> Iterable[Iterator[Fault]]:
         """What may be wrong with fields that are right each for itself, and what else where surroundings are given.
 
-        Each stands alone: one that reads a field of no known value is left out, and the others are not.
+        Generators, each alone: one that reads a field of no known value is left out, and the others are not.
         """
         return ()
 
@@ -203,8 +203,7 @@ class Profile(Model):
         yield from (self._name(), self._program(), self._options(), self._arguments(), self._resolver(), self._page())
         yield self._room()
         if around is not None:
-            yield outside.user_faults(self.user)
-            yield outside.certificate_faults(self.certificates)
+            yield from (self._user(), self._authorities())
 
     def _name(self) -> Iterator[Fault]:
         if not NAME.fullmatch(self.name):
@@ -240,6 +239,12 @@ class Profile(Model):
     def _page(self) -> Iterator[Fault]:
         if self.kind != "command" and self.url is not None and (fault := _url_fault(self.url, self.url_rules)):
             yield ("url",), fault
+
+    def _user(self) -> Iterator[Fault]:
+        yield from outside.user_faults(self.user)
+
+    def _authorities(self) -> Iterator[Fault]:
+        yield from outside.certificate_faults(self.certificates)
 
     def _room(self) -> Iterator[Fault]:
         if self.largest is not None and not self.size.fits(self.largest):
@@ -408,9 +413,13 @@ class Settings(Model):
         yield self._within("max_sessions_per_device", "max_sessions")
         yield self._within("max_connections_per_address", "max_connections")
         if around is not None:
-            yield outside.user_faults(self.user)
-            for field in ("tls_cert", "tls_key", "keys"):
-                yield outside.file_faults(field, getattr(self, field, None))
+            yield from (self._user(), self._file("tls_cert"), self._file("tls_key"), self._file("keys"))
+
+    def _user(self) -> Iterator[Fault]:
+        yield from outside.user_faults(self.user)
+
+    def _file(self, field: str) -> Iterator[Fault]:
+        yield from outside.file_faults(field, getattr(self, field))
 
     def _pair(self) -> Iterator[Fault]:
         if self.tls_cert is not None and self.tls_key is None:

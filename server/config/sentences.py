@@ -148,8 +148,8 @@ def broken_toml(error: Exception, text: str) -> tuple[int, str]:
         return _unreadable(text), "lists or tables are nested too deep"
     match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.DOTALL)
     if match is None:
-        # An integer of more digits than Python converts.
-        return _unreadable(text), str(error).partition(";")[0].lower()
+        # The only error of tomllib's that is not its own: Python converts no more than some thousands.
+        return _unreadable(text), "a whole number has too many digits"
     what = next((plain for pattern, plain in _TOML if re.fullmatch(pattern, match[1], re.DOTALL)), None)
     if what is None:
         what = match[1][:1].lower() + match[1][1:]
