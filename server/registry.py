@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from ipaddress import ip_address
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import trio
 
@@ -40,6 +43,8 @@ TICK_S: Final = 1.0
 """How often limits of time are looked at."""
 USAGE_S: Final = 30.0
 """How often usage is written down: a crash loses so much of it."""
+
+WEB_PORTS: Final = {"http": 80, "https": 443}
 
 OpenHosted = Callable[[Spec, Floor], AbstractAsyncContextManager[Hosted]]
 
@@ -80,10 +85,11 @@ class Entry:
 
     spec: Spec
     created_s: float
-    """By the wall's clock, as `active_s`: when somebody looked last, or kept it alive."""
     active_s: float
+    """When somebody looked last, or kept it alive. Both by the wall's clock, to be shown."""
     began_s: float
-    """By trio's."""
+    looked_s: float
+    """The same by trio's, which is never set."""
     hosted: Hosted | None = None
     """None: it is starting, or has ended."""
     failure: Refused | None = None
@@ -210,7 +216,8 @@ class Registry:
     ) -> Entry:
         """Start a session; returns when its program runs. Raises Refused."""
         spec = self._spec(session_id, profile, device, url, size)
-        entry = Entry(spec, self._wall(), self._wall(), trio.current_time())
+        wall_s, now_s = self._wall(), trio.current_time()
+        entry = Entry(spec, wall_s, wall_s, now_s, now_s)
         self._entries[spec.id] = entry
         assert self._nursery is not None
         try:
@@ -246,8 +253,11 @@ class Registry:
     def keep_alive(self, session_id: str) -> Entry:
         """As if somebody had looked. Raises Refused."""
         entry, _ = self.expect(session_id)
-        entry.active_s = self._wall()
+        self._looked(entry)
         return entry
+
+    def _looked(self, entry: Entry) -> None:
+        entry.active_s, entry.looked_s = self._wall(), trio.current_time()
 
     # Devices.
 
@@ -268,7 +278,7 @@ class Registry:
         began_s = trio.current_time()
         meter = Meter(self._config.settings.bytes_per_second, began_s)
         entry.meters[meter] = began_s
-        entry.active_s = self._wall()
+        self._looked(entry)
         self._events.tell("joined", entry.id, device=device)
         try:
             yield meter
@@ -277,7 +287,7 @@ class Registry:
             entry.meter.down += meter.down
             entry.meter.up += meter.up
             entry.viewer_s += trio.current_time() - began_s
-            entry.active_s = self._wall()
+            self._looked(entry)
             self._events.tell("left", entry.id, device=device)
 
     async def _for_device(self, hello: m.Hello, guest: Guest) -> tuple[Entry, bool]:
@@ -398,9 +408,12 @@ class Registry:
 
     def _checked(self, url: str, profile: Profile) -> str:
         try:
-            return check_url(url, profile.url_rules, own_ports=self._own_ports())
+            checked = check_url(url, profile.url_rules)
         except UrlRefused as refusal:
             raise Refused(Reason.INVALID, str(refusal)) from refusal
+        if _is_ours(checked, self._own_ports()):
+            raise Refused(Reason.INVALID, f"{checked} is this server itself")
+        return checked
 
     async def _live(self, entry: Entry, *, task_status: trio.TaskStatus[None]) -> None:
         """One session from its start to its end."""
@@ -409,7 +422,8 @@ class Registry:
         try:
             with entry.scope:
                 async with self._open(entry.spec, self._floor) as hosted:
-                    entry.usage = await self._store.begin_usage(entry.id, entry.profile.name, entry.device)
+                    with _told("usage"):
+                        entry.usage = await self._store.begin_usage(entry.id, entry.profile.name, entry.device)
                     entry.hosted, entry.began_s = hosted, trio.current_time()
                     log.info("session %s: %s on display %s", entry.id, entry.profile.name, hosted.display_name)
                     self._events.tell("created", entry.id, profile=entry.profile.name, device=entry.device)
@@ -442,6 +456,7 @@ class Registry:
                 await self._write_usage(entry)
                 with _told("the end of a session's usage"):
                     await self._store.end_usage(entry.usage, reason)
+        if entry.hosted is not None:
             log.info("session %s is over: %s", entry.id, reason)
             self._events.tell("closed", entry.id, reason=reason)
         del self._entries[entry.id]
@@ -461,11 +476,11 @@ class Registry:
         written_s = trio.current_time()
         while True:
             await trio.sleep(TICK_S)
-            now, wall = trio.current_time(), self._wall()
+            now = trio.current_time()
             for entry in self.all():
                 if entry.meters:
-                    entry.active_s = wall
-                if entry.hosted is not None and entry.closing is None and (why := _outlived(entry, now, wall)):
+                    self._looked(entry)
+                if entry.hosted is not None and entry.closing is None and (why := _outlived(entry, now)):
                     entry.closing = (Code.SESSION_ENDED, why)
                     entry.wish.set()
             if now >= written_s + USAGE_S:
@@ -492,12 +507,12 @@ async def _until_over(entry: Entry, hosted: Hosted) -> tuple[Code, str]:
     return heard[0]
 
 
-def _outlived(entry: Entry, now_s: float, wall_s: float) -> str | None:
+def _outlived(entry: Entry, now_s: float) -> str | None:
     """Why a session's time is over, if it is."""
     profile = entry.profile
     if profile.lifetime_s is not None and now_s - entry.began_s >= profile.lifetime_s:
         return f"its time of {profile.lifetime_s:g} s is over"
-    if profile.idle_s is not None and not entry.meters and wall_s - entry.active_s >= profile.idle_s:
+    if profile.idle_s is not None and not entry.meters and now_s - entry.looked_s >= profile.idle_s:
         return f"nobody looked for {profile.idle_s:g} s"
     return None
 
@@ -509,6 +524,19 @@ def _told(what: str) -> Iterator[None]:
         yield
     except StoreError as error:
         log.error("%s cannot be kept: %s", what, error)
+
+
+def _is_ours(url: str, ports: frozenset[int]) -> bool:
+    """Whether a canonical URL leads to one of our own ports on this machine. What a name leads to is not known here."""
+    parts = urlsplit(url)
+    if (parts.port or WEB_PORTS.get(parts.scheme)) not in ports or parts.hostname is None:
+        return False
+    host = parts.hostname
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost") or host == socket.gethostname().lower()
+    return address.is_loopback or address.is_unspecified
 
 
 async def _settled(entry: Entry) -> None:

@@ -108,6 +108,12 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+def renew(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Let new connections get what the files hold now. Raises ServerError, and all stays as it was."""
+    server_context(certificate, key)
+    context.load_cert_chain(certificate, key, _ask)
+
+
 def _why(error: ssl.SSLError) -> str:
     """OpenSSL's reason in words; where it gives none, its PEM reader found nothing that it understands."""
     return (error.reason or "nothing in it can be read as PEM").replace("_", " ").lower().replace("pem", "PEM")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tilewire.server.config.lines import Place
@@ -34,7 +34,8 @@ class ConfigError(ServerError):
     """The configuration cannot be used. `file`: where it stands; `source`: its text, as far as it could be read."""
 
     def __init__(self, problems: Iterable[Problem], file: Path | None = None, source: str = "") -> None:
-        self.problems = sorted(problems, key=lambda problem: (problem.line is None, problem.line or 0))
+        clean = (replace(each, where=printable(each.where), text=printable(each.text)) for each in problems)
+        self.problems = sorted(clean, key=lambda problem: (problem.line is None, problem.line or 0))
         self.file = file
         self.source = source
         name = printable(str(file)) if file is not None else "the configuration"
@@ -56,6 +57,6 @@ def path_of(place: Place) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            key = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else printable(json.dumps(part, ensure_ascii=False))
+            key = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part, ensure_ascii=False)
             text += f".{key}" if text else key
     return text

@@ -53,7 +53,7 @@ def _read(path: Path) -> str:
     try:
         # A FIFO would be waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise refuse("it is not a file")
@@ -61,7 +61,10 @@ def _read(path: Path) -> str:
                 raise refuse(f"others may write it, and it says what this server runs: chmod go-w {path}")
             if status.st_uid not in (0, os.geteuid()):
                 raise refuse(f"it belongs to another user, and it says what this server runs: chown it to {_me()}")
-            data = file.read(MAX_BYTES + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise refuse(f"it cannot be read: {reason.lower()}") from error
@@ -133,7 +136,11 @@ class _Findings:
         """Returns the keys at fault where they were wrong each for itself."""
         errors = invalid.errors(include_url=False)
         for error in errors:
-            self.add((*place, *error["loc"]), sentence(error, model))
+            where = error["loc"]
+            # pydantic says so where not the value but its key is wrong.
+            if len(where) > 2 and where[-1] == "[key]":
+                where = where[:-1]
+            self.add((*place, *where), sentence(error, model))
         return {str(error["loc"][0]) for error in errors if error["loc"]}
 
     def settings(

@@ -40,6 +40,7 @@ from tilewire.server.config.values import (
     Size,
     Text,
     Texts,
+    Variable,
     Words,
     nearest,
     wrong,
@@ -49,11 +50,6 @@ Kind = Literal["command", "chromium", "firefox"]
 Level = Literal["debug", "info", "warning", "error"]
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-OURS_TO_SET: Final = frozenset({"DISPLAY", "HOME", "XAUTHORITY"})
-"""Variables of a program that the session decides."""
-MARKS: Final = "TILEWIRE_"
-
 BROWSER_FIELDS: Final = ("url", "url_rules", "certificates")
 CHROMIUM_FIELDS: Final = ("host_resolver_rules",)
 PIPE_FLAGS: Final = ("--remote-debugging-", "--user-data-dir")
@@ -77,7 +73,7 @@ class Model(BaseModel):
     def checks(self, around: Surroundings | None) -> Iterable[Iterator[Fault]]:
         """What may be wrong with fields that are right each for itself, and what else where surroundings are given.
 
-        Each stands alone: one that reads a field of no known value is left out, and the others are not.
+        Generators, each alone: one that reads a field of no known value is left out, and the others are not.
         """
         return ()
 
@@ -151,7 +147,7 @@ class Profile(Model):
     """from the table's key"""
     kind: Kind = "command"
     """`chromium` in kiosk mode, `firefox`, or any `command`"""
-    command: Words = ()
+    command: Words = Field(default=(), json_schema_extra={"shown": "needed by kind `command`"})
     """a list of words, no shell reads it: the program and its arguments; for a browser, further arguments"""
     url: Line | None = None
     """browsers: the page to begin with"""
@@ -163,7 +159,7 @@ class Profile(Model):
     """browsers: PEM files of authorities that are trusted besides the system's"""
     window_manager: Words = ()
     """started before the program, such as `["openbox"]`"""
-    environment: dict[str, Text] = Field(default_factory=dict)
+    environment: dict[Variable, Text] = Field(default_factory=dict)
     """variables for the program, a table of its own"""
     user: Line | None = None
     """the system user that it runs as, where the server is root; none: the setting `user`"""
@@ -205,10 +201,9 @@ class Profile(Model):
 
     def checks(self, around: Surroundings | None) -> Iterable[Iterator[Fault]]:
         yield from (self._name(), self._program(), self._options(), self._arguments(), self._resolver(), self._page())
-        yield from (self._variables(), self._room())
+        yield self._room()
         if around is not None:
-            yield outside.user_faults(self.user)
-            yield outside.certificate_faults(self.certificates)
+            yield from (self._user(), self._authorities())
 
     def _name(self) -> Iterator[Fault]:
         if not NAME.fullmatch(self.name):
@@ -245,12 +240,11 @@ class Profile(Model):
         if self.kind != "command" and self.url is not None and (fault := _url_fault(self.url, self.url_rules)):
             yield ("url",), fault
 
-    def _variables(self) -> Iterator[Fault]:
-        for variable in self.environment:
-            if not VARIABLE.fullmatch(variable):
-                yield ("environment", variable), "no variable can have this name: letters, digits and _"
-            elif variable in OURS_TO_SET or variable.startswith(MARKS):
-                yield ("environment", variable), "this variable is the session's own to set"
+    def _user(self) -> Iterator[Fault]:
+        yield from outside.user_faults(self.user)
+
+    def _authorities(self) -> Iterator[Fault]:
+        yield from outside.certificate_faults(self.certificates)
 
     def _room(self) -> Iterator[Fault]:
         if self.largest is not None and not self.size.fits(self.largest):
@@ -288,7 +282,7 @@ def _url_fault(text: str, rules: UrlRules) -> str | None:
 class AccessRule(Model):
     """Which devices may open which profiles. The first rule that fits a device counts."""
 
-    devices: Texts = ()
+    devices: Texts = Field(default=(), json_schema_extra={"shown": "needed"})
     """patterns of device ids, such as `lobby-*`"""
     profiles: Texts = ("*",)
     """patterns of profiles that they may open"""
@@ -361,7 +355,7 @@ class Settings(Model):
     """where the API answers programs made for Jiomosa, without tokens: loopback only, its port there is 5000"""
     state: FilePath = Field(
         default_factory=lambda: default_state(os.environ, os.geteuid()),
-        json_schema_extra={"default": "`/var/lib/tilewire` for root, else `~/.local/state/tilewire`"},
+        json_schema_extra={"shown": "`/var/lib/tilewire` for root, else `~/.local/state/tilewire`"},
     )
     """the folder of devices, tokens, usage and kept homes"""
     user: Line | None = None
@@ -419,9 +413,13 @@ class Settings(Model):
         yield self._within("max_sessions_per_device", "max_sessions")
         yield self._within("max_connections_per_address", "max_connections")
         if around is not None:
-            yield outside.user_faults(self.user)
-            for field in ("tls_cert", "tls_key", "keys"):
-                yield outside.file_faults(field, getattr(self, field, None))
+            yield from (self._user(), self._file("tls_cert"), self._file("tls_key"), self._file("keys"))
+
+    def _user(self) -> Iterator[Fault]:
+        yield from outside.user_faults(self.user)
+
+    def _file(self, field: str) -> Iterator[Fault]:
+        yield from outside.file_faults(field, getattr(self, field))
 
     def _pair(self) -> Iterator[Fault]:
         if self.tls_cert is not None and self.tls_key is None:

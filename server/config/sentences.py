@@ -11,7 +11,6 @@ from typing import Final, get_args
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from tilewire.server.config.errors import printable
 from tilewire.server.config.lines import Place, statements
 from tilewire.server.config.models import AccessRule, Model, Profile, Settings, UrlRules
 from tilewire.server.config.sources import kind_of
@@ -149,11 +148,11 @@ def broken_toml(error: Exception, text: str) -> tuple[int, str]:
         return _unreadable(text), "lists or tables are nested too deep"
     match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.DOTALL)
     if match is None:
-        # An integer of more digits than Python converts.
-        return _unreadable(text), printable(str(error)).partition(";")[0].lower()
+        # The only error of tomllib's that is not its own: Python converts no more than some thousands.
+        return _unreadable(text), "a whole number has too many digits"
     what = next((plain for pattern, plain in _TOML if re.fullmatch(pattern, match[1], re.DOTALL)), None)
     if what is None:
-        what = printable(match[1][:1].lower() + match[1][1:])
+        what = match[1][:1].lower() + match[1][1:]
     if match[2] is None:
         return _unreadable(text), what
     return int(match[2]), f"{what} (column {match[3]})"

@@ -43,6 +43,11 @@ COMPAT_PORT: Final = 5000
 ORIGIN_PORTS: Final = {"http": 80, "https": 443}
 """Browsers leave these out of an origin."""
 
+MARKS: Final = "TILEWIRE_"
+"""Begins the names of the variables that are ours."""
+OURS_TO_SET: Final = frozenset({"DISPLAY", "HOME", "XAUTHORITY"})
+"""Variables of a program that the session decides."""
+
 WRONG: Final = "tilewire"
 """The type of our own errors among pydantic's; their message is the sentence."""
 
@@ -195,6 +200,14 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name, re.ASCII):
+        raise wrong("no variable can have this name: letters, digits and _")
+    if name in OURS_TO_SET or name.startswith(MARKS):
+        raise wrong("this variable is the session's own to set")
+    return name
+
+
 def _path(value: object, info: ValidationInfo) -> Path:
     """Relative to the folder of the file in which it stands (the surroundings')."""
     if isinstance(value, Path):
@@ -239,6 +252,7 @@ Line: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096), AfterVali
 """Printable."""
 Texts: TypeAlias = Annotated[tuple[Line, ...], Field(strict=False)]
 """Not strict about the tuple alone: TOML has lists."""
+Variable: TypeAlias = Annotated[str, AfterValidator(_variable)]
 Words: TypeAlias = Annotated[
     tuple[Text, ...], Field(strict=False), BeforeValidator(_words), AfterValidator(_program_first)
 ]

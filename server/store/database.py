@@ -26,6 +26,8 @@ FILE_NAME: Final = "state.db"
 LOCK_NAME: Final = "serving.lock"
 SIDE_FILES: Final = ("-wal", "-shm")
 """What SQLite lays beside the file while it is open; after a crash they hold what was promised."""
+SHARED_BYTES: Final = 32768
+"""The least size of -shm."""
 BUSY_S: Final = 5.0
 """How long another process may hold the write lock before a call fails. Its own calls take milliseconds."""
 _LOOK_S: Final = 0.02
@@ -42,7 +44,7 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     code = extended & 0xFF
     text = str(error)
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _no_room(path.parent)):
         return StoreError(f"the disk is full: nothing was written to {path}")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreError(f"another process has held {path} for more than {BUSY_S:g} s")
@@ -59,6 +61,15 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(f"{path} cannot be used: {text}")
 
 
+def _no_room(folder: Path) -> bool:
+    """Whether the file that readers and writers share has no room on the disk: SQLite calls that an I/O error."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < SHARED_BYTES
+
+
 def damaged(path: Path) -> StoreError:
     """For a file whose contents cannot be trusted."""
     return StoreError(f"{path} is damaged or is not a database: put back a copy of it, or move it away to begin anew")
@@ -71,7 +82,8 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise explain(error, path) from error
-    except Damaged as error:
+    except (Damaged, UnicodeDecodeError) as error:
+        # sqlite3 quotes a damaged table's text in its message and stumbles over that.
         raise damaged(path) from error
 
 

@@ -78,13 +78,15 @@ def read_secret(path: Path) -> Seal:
         # Looked at through the descriptor that is read from: another file of this name does not count. NONBLOCK: a
         # pipe of this name holds nobody up.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise StoreError(f"the secret {path} is not a file")
             if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise StoreError(f"{path} holds a secret and may be read by others: chmod 600 {path}")
-            secret = file.read(SECRET_SIZE + 1)
+            secret = os.read(descriptor, SECRET_SIZE + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise StoreError(f"the secret {path} cannot be read: {error.strerror}") from error
     if len(secret) != SECRET_SIZE:

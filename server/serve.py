@@ -1,0 +1,179 @@
+"""`tilewire serve`: many sessions, devices that come and go, an API; nothing left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from tilewire.protocol import Code
+from tilewire.server.config import Config, Settings
+from tilewire.server.control import make_app, serve_app
+from tilewire.server.door import Doorman, door_addresses, keep_door, open_door
+from tilewire.server.errors import ServerError
+from tilewire.server.events import Events
+from tilewire.server.handshake import Guest
+from tilewire.server.hosted import Floor, open_floor
+from tilewire.server.keys import read_keys
+from tilewire.server.limits import Rate, WaitingRoom
+from tilewire.server.peers import user_of_peer
+from tilewire.server.registry import Registry
+from tilewire.server.run import Ending
+from tilewire.server.store import Role, Store, StoreError, open_store
+from tilewire.server.tickets import Tickets
+from tilewire.server.tls import Security, renew, server_context
+from tilewire.server.transport import WebRules
+
+log = logging.getLogger(__name__)
+
+TOKEN_FILE: Final = "operator-token"
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DRAIN_S: Final = 10.0
+"""How long sessions may take to end when the server is stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAuthority:
+    """Devices of the store, of a file of keys, and tickets."""
+
+    store: Store
+    tickets: Tickets
+    keys: Mapping[str, bytes]
+    open_door: bool
+
+    async def key_of(self, device_id: str) -> bytes | None:
+        """The store's goes first: there a key can be taken back."""
+        try:
+            key = await self.store.key_of(device_id)
+        except StoreError as error:
+            log.error("the key of a device cannot be read: %s", error)
+            return None
+        return key if key is not None else self.keys.get(device_id)
+
+    def redeem(self, ticket: bytes) -> Guest | None:
+        """Whom a ticket lets in."""
+        return self.tickets.redeem(ticket)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the API works with."""
+
+    config: Config
+    store: Store
+    registry: Registry
+    tickets: Tickets
+    events: Events
+
+
+async def serve(config: Config) -> Ending:
+    """Serve until a signal ends it. Raises ServerError."""
+    settings = config.settings
+    async with AsyncExitStack() as stack:
+        # First, so that a signal during the start leaves nothing behind either.
+        signals = stack.enter_context(trio.open_signal_receiver(*SIGNALS))
+        security = _security(settings)
+        keys = read_keys(settings.keys) if settings.keys is not None else {}
+        store = await stack.enter_async_context(open_store(settings.state, serving=True))
+        floor = await stack.enter_async_context(open_floor(settings.state, user=settings.user))
+        token_file = await write_token(store, settings.state)
+        listeners = await open_door(settings.listen.host, settings.listen.port)
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
+        tickets, events = Tickets(), Events()
+        ports: set[int] = {listener.socket.getsockname()[1] for listener in listeners}
+        registry = Registry(config, store, floor, tickets, events, own_ports=lambda: frozenset(ports))
+        service = Service(config, store, registry, tickets, events)
+        authority = StoreAuthority(store, tickets, keys, settings.insecure)
+        doorman = Doorman(
+            WaitingRoom(settings.max_connections, settings.max_connections_per_address),
+            Rate(settings.handshakes_per_minute),
+            _inmates(floor),
+        )
+        rules = WebRules(frozenset(settings.allow_origin), frozenset(settings.allow_host))
+        device_door = Security(security.context, required=settings.requires_tls(settings.listen))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(registry.run)
+            guests = await stack.enter_async_context(trio.open_nursery())
+            nursery.start_soon(
+                keep_door, listeners, authority, rules, registry.serve, guests, device_door, doorman
+            )
+            log.info("devices connect to %s", ", ".join(door_addresses(listeners)))
+            control = settings.control
+            ports.add(await nursery.start(serve_app, make_app(service), control, security.context))
+            if settings.compat is not None:
+                ports.add(await nursery.start(serve_app, make_app(service, compat=True), settings.compat, None))
+            log.info("operators use the token in %s", token_file)
+            ending = await _until_stopped(signals, security, settings)
+            with trio.move_on_after(DRAIN_S):
+                await registry.stop(ending.text)
+            guests.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+    return ending
+
+
+def _security(settings: Settings) -> Security:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return Security()
+    return Security(server_context(settings.tls_cert, settings.tls_key), required=settings.tls_only)
+
+
+def _inmates(floor: Floor) -> object:
+    def is_one(stream: trio.SocketStream) -> bool:
+        user = user_of_peer(stream)
+        return user is not None and floor.owns_user(user)
+
+    return is_one
+
+
+async def write_token(store: Store, folder: Path) -> Path:
+    """The file with an operator's token for whoever may read it: this user. One that is good stays. Raises ServerError."""
+    path = folder / TOKEN_FILE
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    token = await store.check_token(text) if text else None
+    if token is not None and token.role is Role.OPERATOR:
+        return path
+    text = await store.add_token(TOKEN_FILE, Role.OPERATOR, None)
+    new = path.with_suffix(".new")
+    try:
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text + "\n")
+        new.replace(path)
+    except OSError as error:
+        raise ServerError(f"{path} cannot be written: {error.strerror}") from error
+    return path
+
+
+async def _until_stopped(signals: AsyncIterator[int], security: Security, settings: Settings) -> Ending:
+    async for number in signals:
+        if number == signal.SIGHUP:
+            _renew(security.context, settings)
+            continue
+        text = f"stopped by {signal.Signals(number).name}"
+        return Ending(Code.STOPPING, text, 0 if number == signal.SIGTERM else 128 + number)
+    raise AssertionError("signals do not end")
+
+
+def _renew(context: ssl.SSLContext | None, settings: Settings) -> None:
+    """SIGHUP: certificates may be new."""
+    if context is None or settings.tls_cert is None or settings.tls_key is None:
+        log.info("SIGHUP: there is no certificate to be read again")
+        return
+    try:
+        renew(context, settings.tls_cert, settings.tls_key)
+    except ServerError as error:
+        log.error("SIGHUP: the certificate stays as it was: %s", error)
+    else:
+        log.info("SIGHUP: the certificate was read again")
