@@ -1,0 +1,241 @@
+"""The kinds of values that a setting can have, each read from the text that stands in the file."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
+
+from tilewire.protocol.constants import MAX_PIXELS, MAX_SIDE, MIN_RECT_WIDTH, PORT
+
+T = TypeVar("T")
+
+MIN_SIDE: Final = MIN_RECT_WIDTH
+"""The narrowest rectangle that a device may be limited to; a smaller screen is a typing error."""
+YEAR_S: Final = 366 * 86400.0
+"""A longer time is a typing error: milliseconds, perhaps."""
+
+CONTROL_PORT: Final = PORT + 1
+COMPAT_PORT: Final = 5000
+"""Jiomosa's."""
+
+ORIGIN_PORTS: Final = {"http": 80, "https": 443}
+"""Browsers leave these out of an origin."""
+
+WRONG: Final = "tilewire"
+"""The type of our own errors among pydantic's; their message is the sentence."""
+
+
+def wrong(text: str) -> PydanticCustomError:
+    """The error of a value, with the sentence for it."""
+    # The sentence as a parameter: braces in a template would be parameters of its own.
+    return PydanticCustomError(WRONG, "{text}", {"text": text})
+
+
+class Address(NamedTuple):
+    """Where to listen. An IPv6 host stands here without its brackets."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can connect there."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Size(NamedTuple):
+    """Of a screen, in pixels."""
+
+    width: int
+    height: int
+
+    def fits(self, other: Size) -> bool:
+        """Whether a screen of `other` has room for this one."""
+        return self.width <= other.width and self.height <= other.height
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+def parse_address(text: str, default_port: int) -> Address:
+    """HOST:PORT, HOST, :PORT or [IPv6]:PORT. Raises ValueError with a sentence."""
+    host, port = text, ""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:{default_port}")
+        try:
+            IPv6Address(host)
+        except ValueError:
+            raise ValueError(f"{host!r} is not an IPv6 address, which brackets are for") from None
+        port = rest[1:]
+    elif text.count(":") == 1:
+        host, port = text.split(":")
+    elif ":" in text:
+        raise ValueError(f"{text!r} is not HOST:PORT; an IPv6 address stands in brackets, such as [::1]:{default_port}")
+    if not re.fullmatch(r"[\w.%:-]{0,253}", host, re.ASCII):
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:{default_port}")
+    if port and not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise ValueError(f"{port!r} is not a port: 0 to 65535")
+    return Address(host or "127.0.0.1", int(port) if port else default_port)
+
+
+def parse_size(text: str) -> Size:
+    """WIDTHxHEIGHT within what a panel may be. Raises ValueError with a sentence."""
+    match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", text.lower(), re.ASCII)
+    if match is None:
+        raise ValueError(f"{text!r} is not WIDTHxHEIGHT, such as 1024x600")
+    size = Size(int(match[1]), int(match[2]))
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in size) or size.width * size.height > MAX_PIXELS:
+        raise ValueError(f"{text} is out of bounds: {MIN_SIDE} to {MAX_SIDE} pixels a side, {MAX_PIXELS} in all")
+    return size
+
+
+def parse_origin(text: str) -> str:
+    """As browsers write it: lower case, without the scheme's own port or a path. Raises ValueError with a sentence."""
+    try:
+        parts = urlsplit(text.lower())
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{text!r} is not an origin, such as https://example.org") from None
+    if text == "null" or (parts.scheme not in {"", *ORIGIN_PORTS} and parts.netloc):
+        # Other schemes, such as an extension's, have no such rules, and some pages have the origin null.
+        return text
+    spare = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in ORIGIN_PORTS or not parts.hostname or spare:
+        raise ValueError(f"{text!r} is not an origin, such as https://example.org")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, ORIGIN_PORTS[parts.scheme]) else "")
+
+
+def list_form(words: Iterable[str]) -> str:
+    """A command as it stands in the file."""
+    return "[" + ", ".join(json.dumps(word, ensure_ascii=False) for word in words) + "]"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """In an annotation: the value is written as a text that `parse` reads, which raises ValueError with a sentence."""
+
+    kind: type[Any]
+    parse: Callable[[str], Any]
+
+    def read(self, value: object) -> Any:
+        """A value of `kind` is taken as it is."""
+        if isinstance(value, self.kind):
+            return value
+        if not isinstance(value, str):
+            raise PydanticKnownError("string_type")
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            raise wrong(str(error)) from None
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.read, serialization=core_schema.to_string_ser_schema(when_used="always")
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string"}
+
+
+def _origin(text: str) -> str:
+    try:
+        return parse_origin(text)
+    except ValueError as error:
+        raise wrong(str(error)) from None
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise wrong("a NUL character ends texts for the system: it cannot stand here")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise wrong("line ends, tabs and control characters cannot stand here")
+    return text
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    """Relative to the folder of the file in which it stands (the context `folder`)."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    if not value or "\0" in value:
+        raise wrong(f"{value!r} is not a path")
+    if value.startswith("~"):
+        raise wrong(f"~ means nothing here, since no shell reads it: write the whole path of {value}")
+    folder = (info.context or {}).get("folder")
+    return Path(folder, value) if folder is not None else Path(value)
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            words = shlex.split(value)
+        except ValueError:
+            words = value.split()
+        raise wrong(f"a command is a list of words, since no shell reads it: {list_form(words)}")
+    return value
+
+
+def _program_first(words: tuple[str, ...]) -> tuple[str, ...]:
+    if words and not words[0]:
+        raise wrong("the first word is the program and cannot be empty")
+    return words
+
+
+def _off(value: object) -> object:
+    return None if value == "off" else value
+
+
+Text: TypeAlias = Annotated[str, AfterValidator(_no_nul)]
+Line: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_one_line)]
+"""Printable."""
+Texts: TypeAlias = Annotated[tuple[Line, ...], Field(strict=False)]
+"""Not strict about the tuple alone: TOML has lists."""
+Words: TypeAlias = Annotated[
+    tuple[Text, ...], Field(strict=False), BeforeValidator(_words), AfterValidator(_program_first)
+]
+FilePath: TypeAlias = Annotated[Path, BeforeValidator(_path)]
+FilePaths: TypeAlias = Annotated[tuple[FilePath, ...], Field(strict=False)]
+DeviceAddress: TypeAlias = Annotated[Address, Written(Address, partial(parse_address, default_port=PORT))]
+ControlAddress: TypeAlias = Annotated[Address, Written(Address, partial(parse_address, default_port=CONTROL_PORT))]
+CompatAddress: TypeAlias = Annotated[Address, Written(Address, partial(parse_address, default_port=COMPAT_PORT))]
+ScreenSize: TypeAlias = Annotated[Size, Written(Size, parse_size)]
+Origins: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Field(strict=False)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=YEAR_S)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]
+Off: TypeAlias = Annotated[T | None, BeforeValidator(_off)]
+"""TOML has no word for nothing: "off" is it."""
