@@ -63,6 +63,10 @@ class Traces:
         self.mark = mark if mark is not None else uuid.uuid4().hex
         self.uid = uid
         self._spare_uid = spare_uid
+        self.ended: set[tuple[int, int]] = set()
+        """Who was killed: process id and start."""
+        self.seen: set[tuple[int, int]] = set()
+        """Who was there when somebody looked, likewise."""
         self.since = _ticks_now()
         self._open.add(self)
 
@@ -82,27 +86,28 @@ class Traces:
         _with_descendants(found, table)
         return [table[pid] for pid in found]
 
+    def look(self) -> None:
+        """Remember what there is of it now. Blocks for some milliseconds."""
+        self.seen |= {(stat.pid, stat.start) for stat in self.living()}
+
     def may_own(self, orphan: Stat) -> bool:
         """Whether a process without a mark may have been started by this."""
         return orphan.start >= self.since and (self.uid is None or self.uid in uids_of(orphan.pid))
 
-    async def end(self) -> int:
-        """Kill all of it, until there is none. Returns how many processes there were."""
-        ended: set[tuple[int, int]] = set()
+    async def end(self) -> None:
+        """Kill all of it, until there is none."""
         with trio.CancelScope(shield=True):
             deadline = trio.current_time() + GIVE_UP_S
             # Nobody tells when a process that is not our child has ended.
             while found := await trio.to_thread.run_sync(self._kill):
-                ended |= found
+                self.ended |= found
                 reap_orphans()
                 if trio.current_time() > deadline:
-                    numbers = ", ".join(str(pid) for pid, _ in found)
-                    log.warning("these processes cannot be ended: %s", numbers)
+                    log.warning("these processes cannot be ended: %s", ", ".join(str(pid) for pid, _ in found))
                     break
                 await trio.sleep(SWEEP_S)
             reap_orphans()
         self._open.discard(self)
-        return len(ended)
 
     async def end_part(self, name: str) -> None:
         """Kill what one part of it has started, and carries its mark."""
@@ -168,6 +173,11 @@ def uids_of(pid: int) -> set[int]:
     except OSError:
         pass
     return set()
+
+
+def all_uids() -> set[int]:
+    """Users that something runs as."""
+    return {uid for stat in _processes() for uid in uids_of(stat.pid)}
 
 
 def _is_part(mark: str, whole: str) -> bool:

@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -105,18 +106,30 @@ async def start_xvfb(
                         clear_display(process.pid)
 
 
-def clear_display(pid: int) -> list[str]:
-    """Remove the locks and sockets of an X server that has ended. Returns the names of its displays."""
+def clear_display(pid: int, *, before_ticks: int | None = None) -> list[str]:
+    """Remove the locks and sockets of an X server that has ended. Returns the names of its displays.
+
+    `before_ticks`: only those from before then, in clock ticks since the machine's start, where another process has had
+    that number since.
+    """
     found = []
     for lock in LOCKS.glob(".X*-lock"):
         with suppress(OSError, ValueError):
             number = int(lock.name[2 : -len("-lock")])
-            if int(lock.read_bytes()) == pid:
-                with suppress(FileNotFoundError):
-                    (LOCKS / ".X11-unix" / f"X{number}").unlink()
-                lock.unlink()
-                found.append(f":{number}")
+            if int(lock.read_bytes()) != pid:
+                continue
+            if before_ticks is not None and lock.stat().st_mtime > _wall_s(before_ticks):
+                continue
+            with suppress(FileNotFoundError):
+                (LOCKS / ".X11-unix" / f"X{number}").unlink()
+            lock.unlink()
+            found.append(f":{number}")
     return found
+
+
+def _wall_s(ticks: int) -> float:
+    """Seconds since 1970 of a time in clock ticks since the machine's start."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def _display_name(numbers: trio.abc.ReceiveStream, process: Child, messages: Path) -> str:

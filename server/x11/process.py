@@ -204,15 +204,15 @@ class Child:
             with suppress(ProcessLookupError, PermissionError):
                 self.signal(number)
 
-    async def end(self, grace_s: float = GRACE_S) -> None:
-        """Ask it to end, and after `grace_s` kill its process group, also those that outlived their leader.
-
-        Its number stays its own. Asking twice is once.
+    async def end(self, grace_s: float = GRACE_S, *, asked: bool = False) -> None:
+        """Ask it to end, unless it was `asked` already, and after `grace_s` kill its process group, also those that
+        outlived their leader. Its number stays its own. Ending it twice is ending it once.
         """
         if self._ended:
             return
         with trio.CancelScope(shield=True):
-            self.ask_to_end()
+            if not asked:
+                self.ask_to_end()
             with trio.move_on_after(grace_s):
                 await self.wait()
             self.signal(signal.SIGKILL)
