@@ -169,7 +169,7 @@ class Hosted:
             if profile.restart == "never" or (profile.restart == "crash" and status == 0):
                 self._decide(Code.SESSION_ENDED, text, 1 if status else 0)
                 return
-            if not _may_restart(ends, profile.restarts):
+            if not may_restart(ends, profile.restarts):
                 times = f"{len(ends)} times within {RESTARTS_WITHIN_S:g} s" if profile.restarts > 1 else "again"
                 self._decide(Code.SESSION_FAILED, f"{text}, {times}")
                 return
@@ -213,7 +213,7 @@ class Hosted:
                 return
             self._say(f"the window manager {name} {how_it_ended(status)}; its last words: {part.last_words}")
             await self._end_part(MANAGER)
-            if not _may_restart(ends, MANAGER_RESTARTS):
+            if not may_restart(ends, MANAGER_RESTARTS):
                 self._say(f"the window manager {name} is not started again")
                 return
             try:
@@ -324,7 +324,7 @@ async def _fit(display: Display, size: Size) -> None:
             raise ServerError(str(refusal)) from None
 
 
-def _may_restart(ends: deque[float], limit: int) -> bool:
+def may_restart(ends: deque[float], limit: int) -> bool:
     """Count one more end, among those of the last minute."""
     now = trio.current_time()
     ends.append(now)

@@ -110,7 +110,7 @@ async def floored(folder: Path, **options: Any) -> AsyncIterator[Floor]:
 async def until(condition: Callable[[], object], what: str = "") -> None:
     """Return once this is so: for what happens in other processes, which tell nobody."""
     with trio.move_on_after(WITHIN_S) as patience:
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await trio.sleep(0.01)
     assert not patience.cancelled_caught, what or "it did not come to be"
 

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -178,11 +179,8 @@ async def test_it_dies_with_its_parent_also_as_another_user() -> None:
     try:
         async with trio.open_nursery() as nursery:
             command = [sys.executable, "-c", PARENT, launch(), *options, "waits"]
-            parent = await nursery.start(
-                lambda task_status: trio.run_process(
-                    command, stdout=subprocess.PIPE, check=False, task_status=task_status
-                )
-            )
+            run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
+            parent = await nursery.start(run)
             pid = int(await parent.stdout.receive_some())
             await until(lambda: Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/bin/sleep"))
             assert is_alive(pid)
@@ -200,7 +198,7 @@ async def test_a_parent_that_is_gone_already_starts_nothing() -> None:
             [sys.executable, "-c", PARENT, launch(), "ends"], capture_stdout=True, capture_stderr=True
         )
         pid = int(done.stdout)
-        await until(lambda pid=pid: not is_alive(pid))
+        await until(partial(lambda one: not is_alive(one), pid))
 
 
 async def test_a_user_is_killed_at_once_and_nobody_else() -> None:
