@@ -40,6 +40,7 @@ from tilewire.server.display import Display, open_display
 from tilewire.server.door import Doorman, keep_door, open_door
 from tilewire.server.handshake import Authority, Credentials
 from tilewire.server.pixels import Screen, Surface
+from tilewire.server.run import only
 from tilewire.server.session import Session
 from tilewire.server.transport import WebRules
 from tilewire.server.view import View
@@ -510,7 +511,7 @@ async def served(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session.watch)
             authority, rules = credentials or Credentials(), rules or WebRules()
-            nursery.start_soon(keep_door, listeners, authority, rules, session.serve, nursery, None, doorman)
+            nursery.start_soon(keep_door, listeners, authority, rules, only(session), nursery, None, doorman)
             yield Served(xvfb, display, session, port, nursery)
             nursery.cancel_scope.cancel()
 
