@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
+import subprocess
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -14,11 +16,17 @@ from typing import Final
 import trio
 
 from tilewire.server.errors import ServerError
-from tilewire.server.x11.process import Child, end_orphans, start_child
+from tilewire.server.x11.process import Child, Stat, launcher, orphans, reap_orphans, start_child, stat_of
+
+log = logging.getLogger(__name__)
 
 MARK: Final = "TILEWIRE_PROGRAM"
 """In the environment of everything a program starts: what left its process group is found by it."""
 SWEEP_S: Final = 0.02
+GIVE_UP_S: Final = 10.0
+"""A process that no signal has ended by then waits in the kernel, or is not ours to signal."""
+KILLER_S: Final = 5.0
+"""The launcher's kill of a whole user takes a millisecond."""
 
 
 def find_command(command: Sequence[str]) -> None:
@@ -30,39 +38,171 @@ def find_command(command: Sequence[str]) -> None:
 @asynccontextmanager
 async def start_program(command: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Child]:
     """Run `command` with these variables beside our own. Raises ServerError where it cannot be started."""
-    mark = uuid.uuid4().hex
+    traces = Traces()
     try:
-        async with start_child(command, env={**os.environ, **environment, MARK: mark}) as child:
+        async with start_child(command, env={**os.environ, **environment, MARK: traces.mark}) as child:
             yield child
     except OSError as error:
         raise ServerError(f"{command[0]!r} cannot be started: {error.strerror or error}") from error
     finally:
+        await traces.end()
+
+
+class Traces:
+    """How to tell what one program or session has started from everything else.
+
+    It carries our mark in its environment; or it is of a user of its own; or such a process started it. What erased its
+    environment and detached itself fell to us, if we adopt orphans: it belongs to one of the programs that were open
+    when it started, and ends with the last of these. Nothing of another's is ever ended.
+    """
+
+    _open: Final[set[Traces]] = set()
+
+    def __init__(self, mark: str | None = None, uid: int | None = None, spare_uid: int | None = None) -> None:
+        """`uid`: of a user that nothing else runs as. `spare_uid`: of another that nothing at all runs as."""
+        self.mark = mark if mark is not None else uuid.uuid4().hex
+        self.uid = uid
+        self._spare_uid = spare_uid
+        self.ended: set[tuple[int, int]] = set()
+        """Who was killed: process id and start."""
+        self.seen: set[tuple[int, int]] = set()
+        """Who was there when somebody looked, likewise."""
+        self.since = _ticks_now()
+        self._open.add(self)
+
+    def part(self, name: str) -> str:
+        """The mark for one part of it, which is found with the whole too."""
+        return f"{self.mark}.{name}"
+
+    def living(self) -> list[Stat]:
+        """What there is of it, except for dead processes that wait to be reaped."""
+        me = os.getpid()
+        table = {stat.pid: stat for stat in _processes() if stat.pid != me and not stat.is_dead}
+        marks = {pid: mark_of(pid) for pid in table}
+        found = {pid for pid, mark in marks.items() if mark is not None and _is_part(mark, self.mark)}
+        found |= {pid for pid in table if self.uid is not None and self.uid in uids_of(pid)}
+        unmarked = [stat for stat in orphans() if stat.pid in table and marks[stat.pid] is None]
+        found |= {stat.pid for stat in unmarked if [one for one in self._open if one.may_own(stat)] == [self]}
+        _with_descendants(found, table)
+        return [table[pid] for pid in found]
+
+    def look(self) -> None:
+        """Remember what there is of it now. Blocks for some milliseconds."""
+        self.seen |= {(stat.pid, stat.start) for stat in self.living()}
+
+    def may_own(self, orphan: Stat) -> bool:
+        """Whether a process without a mark may have been started by this."""
+        return orphan.start >= self.since and (self.uid is None or self.uid in uids_of(orphan.pid))
+
+    async def end(self) -> None:
+        """Kill all of it, until there is none."""
         with trio.CancelScope(shield=True):
+            deadline = trio.current_time() + GIVE_UP_S
             # Nobody tells when a process that is not our child has ended.
-            while _end_marked(mark) or end_orphans():  # noqa: ASYNC110
+            while found := await trio.to_thread.run_sync(self._kill):
+                self.ended |= found
+                reap_orphans()
+                if trio.current_time() > deadline:
+                    log.warning("these processes cannot be ended: %s", ", ".join(str(pid) for pid, _ in found))
+                    break
+                await trio.sleep(SWEEP_S)
+            reap_orphans()
+        self._open.discard(self)
+
+    async def end_part(self, name: str) -> None:
+        """Kill what one part of it has started, and carries its mark."""
+        mark = self.part(name)
+
+        def strike() -> bool:
+            return bool(kill([stat for stat in _processes() if not stat.is_dead and mark_of(stat.pid) == mark]))
+
+        with trio.CancelScope(shield=True):
+            while await trio.to_thread.run_sync(strike):
+                reap_orphans()
                 await trio.sleep(SWEEP_S)
 
+    def _kill(self) -> set[tuple[int, int]]:
+        found = self.living()
+        if found and self.uid is not None and self._spare_uid is not None:
+            kill_user(self.uid, self._spare_uid)
+        return kill(found)
 
-def _end_marked(mark: str) -> bool:
-    """Kill what carries the mark. Returns whether there was any."""
-    strays = _marked(mark)
-    for pid in strays:
+
+def kill(processes: Collection[Stat]) -> set[tuple[int, int]]:
+    """SIGKILL to these, and to none that has got a number of theirs since. Returns whom: number and start."""
+    for stat in processes:
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    return bool(strays)
+            pidfd = os.pidfd_open(stat.pid)
+            try:
+                now = stat_of(stat.pid)
+                if now is not None and now.start == stat.start:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
+    return {(stat.pid, stat.start) for stat in processes}
 
 
-def _marked(mark: str) -> list[int]:
-    """Living processes with `mark` in their environment; a zombie has none and is not found."""
-    wanted = f"{MARK}={mark}".encode()
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            environment = (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if wanted in environment.split(b"\0"):
-            found.append(int(entry.name))
-    return found
+def kill_user(uid: int, spare_uid: int) -> None:
+    """Kill all processes of a user at once, which one after the other cannot be done to those that multiply."""
+    launch = launcher()
+    if launch is not None:
+        command = [str(launch), "--kill", str(uid), "--as", str(spare_uid)]
+        # Where it fails, what is left is killed one by one.
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=KILLER_S, check=False)
+
+
+def mark_of(pid: int) -> str | None:
+    """The mark in a process's environment. A dead one has none, and another user's shows none to us."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    wanted = f"{MARK}=".encode()
+    if wanted not in environment:
+        return None
+    found = (entry for entry in environment.split(b"\0") if entry.startswith(wanted))
+    return next((entry[len(wanted) :].decode(errors="replace") for entry in found), None)
+
+
+def uids_of(pid: int) -> set[int]:
+    """Real, effective, saved and file system user of a process."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith("Uid:"):
+                return {int(word) for word in line.split()[1:]}
+    except OSError:
+        pass
+    return set()
+
+
+def all_uids() -> set[int]:
+    """Users that something runs as."""
+    return {uid for stat in _processes() for uid in uids_of(stat.pid)}
+
+
+def _is_part(mark: str, whole: str) -> bool:
+    return mark == whole or mark.startswith(f"{whole}.")
+
+
+def _processes() -> list[Stat]:
+    found = (stat_of(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [stat for stat in found if stat is not None]
+
+
+def _with_descendants(found: set[int], table: Mapping[int, Stat]) -> None:
+    """Add to `found` whom they have started, and whom those."""
+    children: dict[int, list[int]] = {}
+    for stat in table.values():
+        children.setdefault(stat.parent, []).append(stat.pid)
+    fresh = list(found)
+    while fresh:
+        for child in children.get(fresh.pop(), ()):
+            if child not in found:
+                found.add(child)
+                fresh.append(child)
+
+
+def _ticks_now() -> int:
+    """Now, as /proc/PID/stat counts: the start of a process that begins now is not smaller."""
+    with open("/proc/uptime") as uptime:
+        return int(float(uptime.read().split()[0]) * os.sysconf("SC_CLK_TCK"))

@@ -10,16 +10,17 @@ import socket
 import struct
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import trio
 
 from tilewire.server.x11.errors import DisplayError
-from tilewire.server.x11.process import Child, ending, start_child
+from tilewire.server.x11.process import GRACE_S, Child, ending, start_child
 
 # Seen: 35 ms.
 _START_LIMIT_S = 10.0
@@ -27,6 +28,9 @@ _TAIL_LINES = 3
 
 _COOKIE_NAME = b"MIT-MAGIC-COOKIE-1"
 _COOKIE_BYTES = 16
+LOCKS: Final = Path("/tmp")
+"""Where X servers keep their locks (.Xn-lock), and a folder of their sockets (.X11-unix)."""
+
 # Xauth.h: one family for Unix sockets by host name, one that fits every address.
 _FAMILY_LOCAL, _FAMILY_WILD = 256, 65535
 
@@ -45,11 +49,22 @@ class XvfbServer:
 
 
 @asynccontextmanager
-async def start_xvfb(width: int, height: int, *, log: logging.Logger | None = None) -> AsyncIterator[XvfbServer]:
+async def start_xvfb(
+    width: int,
+    height: int,
+    *,
+    density: int | None = None,
+    env: Mapping[str, str] | None = None,
+    born: Callable[[int], None] | None = None,
+    grace_s: float = GRACE_S,
+    log: logging.Logger | None = None,
+) -> AsyncIterator[XvfbServer]:
     """Run an Xvfb with one 24-bit screen inside the block; RandR can make it smaller, and so large again.
 
     No TCP, no autorepeat (devices send their own), no reset when the last client leaves; access for this
-    user, and for whoever has the cookie. Raises DisplayError when it is missing or does not start.
+    user, and for whoever has the cookie. `density`: dots per inch, which programs learn; None: X's own 96, and programs
+    are not told. `env`: its variables; None: ours. `born` is told its process id as soon as there is one. `grace_s`:
+    before it is killed. Raises DisplayError when it is missing or does not start.
     """
     log = log or logging.getLogger(__name__)
     if shutil.which("Xvfb") is None:
@@ -68,16 +83,53 @@ async def start_xvfb(width: int, height: int, *, log: logging.Logger | None = No
                     *("Xvfb", "-displayfd", str(xvfb_end), "-screen", "0", f"{width}x{height}x24"),
                     *("-noreset", "-nolisten", "tcp", "-r", "-auth", str(xauthority)),
                 ]
-                async with start_child(command, stderr=stderr, pass_fds=(xvfb_end,)) as process:
-                    parents_copies.close()
+                if density is not None:
+                    command += ["-dpi", str(density)]
+                fds = (xvfb_end,)
+                async with start_child(command, env=env, stderr=stderr, pass_fds=fds, grace_s=grace_s) as process:
                     try:
-                        with trio.fail_after(_START_LIMIT_S):
-                            name = await _display_name(numbers, process, messages)
-                            await _let_this_user_in(name, cookie)
-                    except trio.TooSlowError:
-                        raise DisplayError(f"Xvfb did not start within {_START_LIMIT_S:g} s") from None
-                    log.debug("Xvfb of display %s: %dx%d, process %d", name, width, height, process.pid)
-                    yield XvfbServer(name, xauthority, process)
+                        if born is not None:
+                            born(process.pid)
+                        parents_copies.close()
+                        try:
+                            with trio.fail_after(_START_LIMIT_S):
+                                name = await _display_name(numbers, process, messages)
+                                await _prepare(name, cookie, density)
+                        except trio.TooSlowError:
+                            raise DisplayError(f"Xvfb did not start within {_START_LIMIT_S:g} s") from None
+                        log.debug("Xvfb of display %s: %dx%d, process %d", name, width, height, process.pid)
+                        yield XvfbServer(name, xauthority, process)
+                    finally:
+                        await process.end(grace_s)
+                        # It clears away after itself unless it was killed. While its process id is still its own, no
+                        # other X server takes its display's number.
+                        clear_display(process.pid)
+
+
+def clear_display(pid: int, *, before_ticks: int | None = None) -> list[str]:
+    """Remove the locks and sockets of an X server that has ended. Returns the names of its displays.
+
+    `before_ticks`: only those from before then, in clock ticks since the machine's start, where another process has had
+    that number since.
+    """
+    found = []
+    for lock in LOCKS.glob(".X*-lock"):
+        with suppress(OSError, ValueError):
+            number = int(lock.name[2 : -len("-lock")])
+            if int(lock.read_bytes()) != pid:
+                continue
+            if before_ticks is not None and lock.stat().st_mtime > _wall_s(before_ticks):
+                continue
+            with suppress(FileNotFoundError):
+                (LOCKS / ".X11-unix" / f"X{number}").unlink()
+            lock.unlink()
+            found.append(f":{number}")
+    return found
+
+
+def _wall_s(ticks: int) -> float:
+    """Seconds since 1970 of a time in clock ticks since the machine's start."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def _display_name(numbers: trio.abc.ReceiveStream, process: Child, messages: Path) -> str:
@@ -125,31 +177,80 @@ def _counted(field: bytes) -> bytes:
     return struct.pack(">H", len(field)) + field
 
 
-async def _let_this_user_in(name: str, cookie: bytes) -> None:
+# As the X11 protocol's specification has them: major opcodes, predefined atoms, modes.
+_CHANGE_PROPERTY, _CHANGE_HOSTS, _GET_INPUT_FOCUS, _GET_ATTRIBUTES = 18, 109, 43, 3
+_RESOURCE_MANAGER, _STRING = 23, 31
+_SUBSTRUCTURE_REDIRECT = 1 << 20
+_ERROR, _REPLY = 0, 1
+_SETUP_HEAD, _SETUP_FIXED, _FORMAT_BYTES = 8, 32, 8
+_MANAGED_POLL_S = 0.01
+
+
+@asynccontextmanager
+async def _connection(name: str, cookie: bytes = b"") -> AsyncIterator[tuple[trio.SocketStream, int]]:
+    """A bare connection, and the root window. Raises OSError and trio.BrokenResourceError."""
+    protocol = _COOKIE_NAME if cookie else b""
+    order = ord("l" if sys.byteorder == "little" else "B")
+    setup = struct.pack("=BxHHHHxx", order, 11, 0, len(protocol), len(cookie))
+    async with await trio.open_unix_socket(_address(name)) as stream:
+        await stream.send_all(setup + _padded(protocol) + _padded(cookie))
+        accepted, words = struct.unpack("=B5xH", await _receive(stream, _SETUP_HEAD))
+        answer = await _receive(stream, words * 4)
+        if accepted != 1:
+            raise trio.BrokenResourceError("it does not let its own user in")
+        vendor_bytes, formats = struct.unpack_from("=16xH3xB", answer)
+        (root,) = struct.unpack_from(
+            "=I", answer, _SETUP_FIXED + vendor_bytes + -vendor_bytes % 4 + formats * _FORMAT_BYTES
+        )
+        yield stream, root
+
+
+async def _prepare(name: str, cookie: bytes, density: int | None) -> None:
     """Let every process of this user connect without the cookie, by the kernel's word for who they are.
 
     For our own connections: libxcb and python-xlib find a cookie by the environment only, which all threads
     share and C code reads without a lock. The cookie file is this user's, so nobody is let in who could not
     read it.
+
+    And tell programs the density: toolkits look for Xft.dpi, not for the screen's millimetres.
     """
     user = b"localuser\0#%d" % os.geteuid()
-    setup = struct.pack(
-        "=BxHHHHxx", ord("l" if sys.byteorder == "little" else "B"), 11, 0, len(_COOKIE_NAME), len(cookie)
-    )
-    change_hosts = struct.pack("=BBHBxH", 109, 0, 2 + len(_padded(user)) // 4, 5, len(user)) + _padded(user)
-    get_input_focus = struct.pack("=BxH", 43, 1)
+    requests = struct.pack("=BBHBxH", _CHANGE_HOSTS, 0, 2 + len(_padded(user)) // 4, 5, len(user)) + _padded(user)
     try:
-        async with await trio.open_unix_socket(_address(name)) as stream:
-            await stream.send_all(setup + _padded(_COOKIE_NAME) + _padded(cookie))
-            accepted, words = struct.unpack("=B5xH", await _receive(stream, 8))
-            await _receive(stream, words * 4)
-            await stream.send_all(change_hosts + get_input_focus)
-            # 1: the answer to the second; an error (0) would be about the first.
+        async with _connection(name, cookie) as (stream, root):
+            if density is not None:
+                text = b"Xft.dpi:\t%d\n" % density
+                head = struct.pack(
+                    "=BBHIIIB3xI",
+                    *(_CHANGE_PROPERTY, 0, 6 + len(_padded(text)) // 4, root),
+                    *(_RESOURCE_MANAGER, _STRING, 8, len(text)),
+                )
+                requests += head + _padded(text)
+            await stream.send_all(requests + struct.pack("=BxH", _GET_INPUT_FOCUS, 1))
+            # The answer to the last; an error would be about one before.
             answer = await _receive(stream, 32)
     except (OSError, trio.BrokenResourceError) as problem:
         raise DisplayError(f"Xvfb of display {name} takes no connection: {problem}") from None
-    if accepted != 1 or answer[0] != 1:
+    if answer[0] != _REPLY:
         raise DisplayError(f"Xvfb of display {name} does not let its own user in")
+
+
+async def wait_managed(name: str) -> None:
+    """Return once a window manager has asked for the root window's redirection, which is what makes it one.
+
+    Nothing tells of that, so it is asked a hundred times a second. Raises DisplayError.
+    """
+    try:
+        async with _connection(name) as (stream, root):
+            while True:
+                await stream.send_all(struct.pack("=BxHI", _GET_ATTRIBUTES, 2, root))
+                answer = await _receive(stream, 44)
+                (all_masks,) = struct.unpack_from("=I", answer, 32)
+                if all_masks & _SUBSTRUCTURE_REDIRECT:
+                    return
+                await trio.sleep(_MANAGED_POLL_S)
+    except (OSError, trio.BrokenResourceError) as problem:
+        raise DisplayError(f"Xvfb of display {name} takes no connection: {problem}") from None
 
 
 def _padded(field: bytes) -> bytes:

@@ -1,10 +1,11 @@
-"""Child processes that cannot outlive us: Xvfb here, and whoever else wants one.
+"""Child processes that cannot outlive us: Xvfb, the programs of sessions, and whoever else wants one.
 
 Not `trio.lowlevel.open_process`: that forks in a worker thread, and the kernel's "kill me when my parent is
 gone" (PR_SET_PDEATHSIG) means the parent *thread*; trio's worker threads go after ten idle seconds. So the
-fork is made in trio's own thread (about 1 ms, once per child) and its end is awaited through a pidfd. The
-request itself is made by util-linux's `setpriv`, which is essential on Debian, because Python code between
-fork and exec is unsafe in a process with threads. Without `setpriv` the children of a killed server stay.
+fork is made in trio's own thread (about 1 ms, once per child) and its end is awaited through a pidfd. What is
+between fork and exec is a program of ours, server/native/launch.c, because Python code there is unsafe in a process
+with threads. Where it was not built, util-linux's `setpriv` makes the request, and nothing else can be asked for;
+without either the children of a killed server stay.
 """
 
 from __future__ import annotations
@@ -15,44 +16,91 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import trio
 
-_GRACE_S = 2.0
+GRACE_S: Final = 2.0
+"""Between SIGTERM and SIGKILL."""
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_SENTENCE_BYTES: Final = 4096
 
 _ours: set[int] = set()
-"""Children that `start_child` knows; where we adopt orphans, any other child is one."""
+"""Children that `start_child` knows; where we adopt orphans, others that lead sessions of their own are orphans."""
 _adopting = False
 
 
-def adopt_orphans() -> None:
+@cache
+def launcher() -> Path | None:
+    """The program that children are started by; None where it was not built, which needs Linux."""
+    path = Path(str(resources.files("tilewire.server") / "launch"))
+    return path if path.exists() else None
+
+
+# Orphans.
+
+
+def adopt_orphans(adopt: bool = True) -> bool:
     """What our children leave behind becomes our child, however it detached itself (PR_SET_CHILD_SUBREAPER).
 
-    For a process that starts children by `start_child` alone: `end_orphans` ends all others.
+    For a process whose children are started by `start_child`, or stay in its own process session (as those of
+    `subprocess` do): all others count as orphans. Returns whether it was so before.
     """
-    global _adopting  # noqa: PLW0603 - it is the process that adopts
-    _adopting = True
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    global _adopting
+    before, _adopting = _adopting, adopt
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
+    return before
 
 
-def end_orphans() -> bool:
-    """Kill and reap what fell to us. Returns whether there was any; call again until there is none."""
-    found = False
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What the kernel says of a process in /proc/PID/stat."""
+
+    pid: int
+    state: str
+    parent: int
+    session: int
+    """The process session's leader."""
+    start: int
+    """Clock ticks since the machine's start: with the number it is one process and no later one."""
+
+    @property
+    def is_dead(self) -> bool:
+        """It has ended, and its parent has not heard of it yet."""
+        return self.state in "ZX"
+
+
+def stat_of(pid: int) -> Stat | None:
+    """None where there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # The name stands in parentheses and may contain any.
+    words = text[text.rindex(")") + 2 :].split()
+    return Stat(pid, words[0], int(words[1]), int(words[3]), int(words[19]))
+
+
+def orphans() -> list[Stat]:
+    """Children that are none of ours: they fell to us. Dead ones that nobody has reaped are among them."""
     if not _adopting:
-        return found
-    for pid in _children():
-        if pid in _ours:
-            continue
-        found = True
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-    return found
+        return []
+    session = os.getsid(0)
+    found = (stat_of(pid) for pid in _children() if pid not in _ours)
+    return [stat for stat in found if stat is not None and stat.session != session and stat.parent == os.getpid()]
+
+
+def reap_orphans() -> None:
+    """Let go of those that have ended."""
+    for stat in orphans():
+        if stat.is_dead:
+            with suppress(ChildProcessError):
+                os.waitpid(stat.pid, os.WNOHANG)
 
 
 def _children() -> list[int]:
@@ -64,6 +112,53 @@ def _children() -> list[int]:
     return found
 
 
+# Children.
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose a process is."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    """Supplementary ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a child is to run. Other terms than the default need the launcher."""
+
+    account: Account | None = None
+    """None: ours. Any other needs root."""
+    no_new_privileges: bool = False
+    fds: Mapping[int, int] | None = None
+    """The child's descriptors (3 to 255), and which of ours they are; it has no others but stdin, stdout and stderr."""
+    limits: Sequence[tuple[int, int, int]] = ()
+    """RLIMIT_ number, soft, hard."""
+    umask: int | None = None
+
+    def words(self) -> list[str]:
+        """For the launcher."""
+        words = []
+        if self.account is not None:
+            words += ["--user", str(self.account.uid), "--group", str(self.account.gid)]
+            if self.account.groups:
+                words += ["--groups", ",".join(map(str, self.account.groups))]
+        if self.no_new_privileges:
+            words.append("--no-new-privileges")
+        for theirs, ours in (self.fds or {}).items():
+            words += ["--fd", f"{ours}:{theirs}"]
+        for limit in self.limits:
+            words += ["--limit", ":".join(map(str, limit))]
+        if self.umask is not None:
+            words += ["--umask", f"{self.umask:o}"]
+        return words
+
+
+AS_WE_ARE: Final = Terms()
+
+
 class Child:
     """A running child, leader of a session and process group of its own; made by `start_child`.
 
@@ -72,11 +167,20 @@ class Child:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        self._ended = False
 
     @property
     def pid(self) -> int:
         """Process id, and id of its process group."""
         return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status where it has ended, as `wait` returns it."""
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     async def wait(self) -> int:
         """Return its exit status once it has ended: negative for a signal, as `subprocess` has it."""
@@ -85,26 +189,39 @@ class Child:
             await trio.lowlevel.wait_readable(pidfd)
         finally:
             os.close(pidfd)
-        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it has ended
-        assert ended is not None
-        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        status = self.status
+        assert status is not None
+        return status
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its whole process group."""
         os.killpg(self.pid, number)
 
-    async def end(self) -> None:
-        """End its process group and reap it: for `start_child`; a child is of no use afterwards."""
+    def ask_to_end(self) -> None:
+        """SIGTERM to its whole process group; a stopped process acts on it only when it continues."""
+        # (What runs a set-user-id program is not ours to signal.)
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            with suppress(ProcessLookupError, PermissionError):
+                self.signal(number)
+
+    async def end(self, grace_s: float = GRACE_S, *, asked: bool = False) -> None:
+        """Ask it to end, unless it was `asked` already, and after `grace_s` kill its process group, also those that
+        outlived their leader. Its number stays its own. Ending it twice is ending it once.
+        """
+        if self._ended:
+            return
         with trio.CancelScope(shield=True):
-            self.signal(signal.SIGTERM)
-            # A stopped process acts on SIGTERM only when it continues.
-            self.signal(signal.SIGCONT)
-            with trio.move_on_after(_GRACE_S):
+            if not asked:
+                self.ask_to_end()
+            with trio.move_on_after(grace_s):
                 await self.wait()
-            # Also for those of the group that outlived their leader.
             self.signal(signal.SIGKILL)
             await self.wait()
-        # Reaps it: it has ended.
+        self._ended = True
+
+    async def forget(self, grace_s: float = GRACE_S) -> None:
+        """End it and let go of its number: for `start_child`; a child is of no use afterwards."""
+        await self.end(grace_s)
         self._process.poll()
 
 
@@ -117,33 +234,73 @@ async def start_child(
     stdout: int | IO[bytes] | None = None,
     stderr: int | IO[bytes] | None = None,
     pass_fds: Sequence[int] = (),
+    terms: Terms = AS_WE_ARE,
+    grace_s: float = GRACE_S,
 ) -> AsyncIterator[Child]:
     """Run a command inside the block; whatever way the block ends, its process group has ended by then.
 
-    SIGTERM, after two seconds SIGKILL. stdin is empty. Raises OSError when the command cannot be started.
+    SIGTERM, after `grace_s` SIGKILL. stdin is empty. Raises OSError when the command cannot be started.
     """
-    # With setpriv in front a missing command would only be a message of setpriv.
-    if shutil.which(command[0], path=env.get("PATH") if env is not None else None) is None:
+    # Found here, by its own PATH: the launcher searches for nothing.
+    file = shutil.which(command[0], path=env.get("PATH", os.defpath) if env is not None else None)
+    if file is None:
         raise FileNotFoundError(f"{command[0]}: no such command")
-    setpriv = shutil.which("setpriv")
-    prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv is not None else []
-    process = subprocess.Popen(  # noqa: ASYNC220 - see above
-        [*prefix, *command],
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        env=env,
-        cwd=cwd,
-        pass_fds=pass_fds,
-        start_new_session=True,
-    )
+    file = str(Path.cwd() / file)
+    with ExitStack() as parents_copies:
+        started: int | None = None
+        given = list(pass_fds)
+        if (launch := launcher()) is not None:
+            started, report = os.pipe()
+            reports = trio.lowlevel.FdStream(started)
+            parents_copies.callback(os.close, report)
+            given += [report, *(terms.fds or {}).values()]
+            prefix = [str(launch), "--parent", str(os.getpid()), "--report", str(report), "--file", file]
+            for fd in pass_fds:
+                prefix += ["--fd", f"{fd}:{fd}"]
+            if cwd is not None:
+                prefix += ["--directory", str(cwd)]
+            prefix += [*terms.words(), "--"]
+        elif terms != AS_WE_ARE:
+            raise FileNotFoundError("the launcher was not built: it needs Linux; make setup builds it")
+        else:
+            setpriv = shutil.which("setpriv")
+            prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv is not None else []
+        try:
+            process = subprocess.Popen(  # noqa: ASYNC220 - see above
+                [*prefix, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=env,
+                cwd=None if launch is not None else cwd,
+                pass_fds=given,
+                start_new_session=True,
+            )
+        except OSError:
+            if started is not None:
+                await reports.aclose()
+            raise
     child = Child(process)
     _ours.add(process.pid)
     try:
+        if started is not None:
+            async with reports:
+                await _hear(reports, child)
         yield child
     finally:
-        await child.end()
+        await child.forget(grace_s)
         _ours.discard(process.pid)
+
+
+async def _hear(reports: trio.abc.ReceiveStream, child: Child) -> None:
+    """Return when the launcher has become the program. Raises OSError with what it said otherwise."""
+    sentence = b""
+    async for part in reports:
+        sentence += part
+        if len(sentence) > _SENTENCE_BYTES:
+            break
+    if sentence:
+        raise OSError(sentence.decode(errors="replace").strip())
 
 
 def ending(status: int) -> str:

@@ -1,0 +1,224 @@
+"""What sessions may leave behind, counted before and after.
+
+python -m tests.server.floor_counts 500    so many sessions one after the other, and what is left of them
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import socket
+import statistics
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from tilewire.server.display import open_display
+from tilewire.server.hosted.floor import Floor
+from tilewire.server.hosted.hosted import Hosted, open_hosted
+from tilewire.server.hosted.leftovers import SHARED_FOLDERS, segments
+from tilewire.server.program import mark_of, uids_of
+from tilewire.server.x11.process import stat_of
+from tilewire.server.xvfb import LOCKS
+
+from tests.server.hosting import floored, new_ground, profile, spec
+
+XTERM: Final = ("xterm", "-bg", "white", "-fg", "black")
+SETTLED: Final = 5
+"""Sessions after which a server has all the memory that it keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What there is at one time. All but the memory must be the same afterwards."""
+
+    processes: frozenset[str]
+    """Our children, and what carries the mark or the user of a session that was looked at."""
+    descriptors: Counter[str]
+    """Ours, by what they lead to."""
+    display_files: frozenset[str]
+    """Locks that name a session's X server, and sockets of their displays that nobody listens on."""
+    segments: frozenset[int]
+    """Shared memory that a session's processes or ours have made."""
+    files: frozenset[str]
+    """In the floor's folders, and those of the sessions' users in shared ones."""
+    threads: int
+    rss_kib: int
+
+    def left(self, after: Counts) -> list[str]:
+        """What there is more, in words; nothing is how it should be."""
+        found = [f"process {each}" for each in after.processes - self.processes]
+        found += [f"{count} x descriptor {name}" for name, count in (after.descriptors - self.descriptors).items()]
+        found += [f"{name}" for name in after.display_files - self.display_files]
+        found += [f"shared memory segment {each}" for each in after.segments - self.segments]
+        return found + [f"file {name}" for name in sorted(after.files - self.files)]
+
+
+@dataclass(slots=True)
+class Watch:
+    """Knows whose things are to be counted: those of the sessions that it was shown."""
+
+    floor: Floor
+    marks: set[str] = field(default_factory=set)
+    uids: set[int] = field(default_factory=set)
+    pids: set[int] = field(default_factory=set)
+    displays: set[int] = field(default_factory=set)
+    servers: set[int] = field(default_factory=set)
+    """Process ids of their X servers."""
+
+    def show(self, hosted: Hosted) -> None:
+        """Count what belongs to this session from now on."""
+        mark = mark_of(hosted.program_pid) if hosted.program_pid is not None else None
+        if mark is not None:
+            self.marks.add(mark.partition(".")[0])
+        if hosted.uid is not None:
+            self.uids.add(hosted.uid)
+        self.pids |= {pid for pid in (hosted.program_pid, hosted.manager_pid) if pid is not None}
+        self.servers.add(hosted.xvfb_pid)
+        self.displays.add(int(hosted.display_name[1:]))
+
+    def counts(self) -> Counts:
+        """As it is now."""
+        return Counts(
+            frozenset(self._processes()),
+            Counter(_descriptors()),
+            frozenset(self._display_files()),
+            frozenset(
+                each.id
+                for each in segments()
+                if each.creator in {*self.pids, os.getpid()} or not self.uids.isdisjoint(each.uids)
+            ),
+            frozenset(self._files()),
+            len(os.listdir("/proc/self/task")),
+            _rss_kib(),
+        )
+
+    def _processes(self) -> list[str]:
+        found = []
+        for name in os.listdir("/proc"):
+            if not name.isdigit() or (stat := stat_of(int(name))) is None:
+                continue
+            mark = (mark_of(stat.pid) or "").partition(".")[0]
+            ours = stat.parent == os.getpid() or mark in self.marks
+            if ours or not self.uids.isdisjoint(uids_of(stat.pid)):
+                with suppress(OSError):
+                    found.append(f"{stat.pid} {Path(f'/proc/{stat.pid}/comm').read_text().strip()} {stat.state}")
+        return found
+
+    def _display_files(self) -> list[str]:
+        found = []
+        for lock in LOCKS.glob(".X*-lock"):
+            with suppress(OSError, ValueError):
+                if int(lock.read_text()) in self.servers:
+                    found.append(str(lock))
+        for number in self.displays:
+            # Another's X server may have the number by now.
+            path = LOCKS / ".X11-unix" / f"X{number}"
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(str(path))
+                except ConnectionRefusedError:
+                    found.append(str(path))
+                except FileNotFoundError:
+                    pass
+        return found
+
+    def _files(self) -> list[str]:
+        found = [str(path) for path in self.floor.folder.rglob("*")]
+        for folder in SHARED_FOLDERS:
+            with suppress(OSError):
+                for path in folder.iterdir():
+                    with suppress(OSError):
+                        if path.lstat().st_uid in self.uids:
+                            found.append(str(path))
+        return found
+
+
+def _descriptors() -> list[str]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            link = os.readlink(f"/proc/self/fd/{name}")
+            # Sockets and pipes have numbers; the list's own descriptor has this folder.
+            if not link.startswith(f"/proc/{os.getpid()}/"):
+                found.append(link.partition(":[")[0])
+    return found
+
+
+def _rss_kib() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1024
+
+
+@dataclass(slots=True)
+class Report:
+    """Of many sessions one after the other."""
+
+    left: list[str]
+    rss_kib: list[int] = field(default_factory=list)
+    """After each."""
+    picture_s: list[float] = field(default_factory=list)
+    """From the call that creates a session to a picture of its program."""
+    gone_s: list[float] = field(default_factory=list)
+    """From the end of a session's block to the last process gone."""
+
+
+async def first_picture(name: str) -> None:
+    """Return once a display shows anything but black."""
+    async with open_display(name) as display:
+        while True:
+            await display.wait_damage()
+            if any(any(patch.pixels) for patch in (await display.capture_all()).patches):
+                return
+
+
+async def cycles(floor: Floor, count: int, *command: str) -> Report:
+    """So many sessions of this program, one after the other, each until its picture is there."""
+    watch = Watch(floor)
+    wanted = profile(*command)
+    report = Report([])
+    before = watch.counts()
+    for number in range(count):
+        begun = time.perf_counter()
+        async with open_hosted(spec(wanted, f"cycle-{number}"), floor) as hosted:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(hosted.run)
+                await first_picture(hosted.display_name)
+                report.picture_s.append(time.perf_counter() - begun)
+                watch.show(hosted)
+                nursery.cancel_scope.cancel()
+            ended = time.perf_counter()
+        report.gone_s.append(time.perf_counter() - ended)
+        report.rss_kib.append(_rss_kib())
+        if number == 0:
+            # A server opens some files only when the first session comes, and keeps them.
+            report.left += [each for each in before.left(watch.counts()) if "descriptor" not in each]
+            before = watch.counts()
+    report.left += before.left(watch.counts())
+    return report
+
+
+async def main(count: int) -> int:
+    with new_ground() as folder:
+        async with floored(folder) as floor:
+            report = await cycles(floor, count, *XTERM)
+    for name, values in (("create to first picture", report.picture_s), ("stop to last process gone", report.gone_s)):
+        worst = max(values)
+        print(f"{name}: median {statistics.median(values):.3f} s, worst {worst:.3f} s, {len(values)} sessions of xterm")
+    rss = report.rss_kib
+    print(f"memory: {rss[0]} KiB after one, {rss[min(SETTLED, count) - 1]} after {SETTLED}, {rss[-1]} after {count}")
+    print(*(report.left or ["nothing is left"]), sep="\n")
+    return 1 if report.left else 0
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("count", type=int)
+    sys.exit(trio.run(main, arguments.parse_args().count))
