@@ -95,7 +95,7 @@ class Doorman:
         inmates: Callable[[trio.SocketStream], bool] | None = None,
     ) -> None:
         """`handshakes` of one address. `inmates` tells programs of sessions, which may not come in."""
-        self.room = room or WaitingRoom()
+        self.room = room if room is not None else WaitingRoom()
         self._handshakes = handshakes or Rate(None)
         self._inmates = inmates
 

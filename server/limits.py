@@ -60,19 +60,19 @@ class Rate:
         """Whether `key` may once more."""
         if self._per_s is None:
             return True
-        bucket = self._buckets.get(key)
+        bucket = self._buckets.pop(key, None)
         if bucket is None:
-            bucket = self._buckets[key] = Bucket(self._per_s, self._burst, now_s)
-            if len(self._buckets) > MOST_KEYS:
+            bucket = Bucket(self._per_s, self._burst, now_s)
+            if len(self._buckets) >= MOST_KEYS:
                 self._forget(now_s)
-        self._buckets.move_to_end(key)
+        self._buckets[key] = bucket
         return bucket.take(now_s)
 
     def _forget(self, now_s: float) -> None:
         """Whoever has asked for nothing lately; else who asked longest ago."""
         for key in [key for key, bucket in self._buckets.items() if bucket.is_full(now_s)][: MOST_KEYS // 4]:
             del self._buckets[key]
-        if len(self._buckets) > MOST_KEYS:
+        if len(self._buckets) >= MOST_KEYS:
             self._buckets.popitem(last=False)
 
 

@@ -135,10 +135,10 @@ async def _accept(
     guests: trio.Nursery,
 ) -> None:
     with scope:
-        await keep_door(listeners, options.credentials, options.rules, _only(session), guests, options.security)
+        await keep_door(listeners, options.credentials, options.rules, only(session), guests, options.security)
 
 
-def _only(session: Session) -> Serve:
+def only(session: Session) -> Serve:
     """Whoever asks for something else than the one session that is there is told so."""
 
     async def serve(connection: Connection, transport: Transport, hello: m.Hello, guest: Guest) -> None:

@@ -103,9 +103,7 @@ async def serve(config: Config) -> Ending:
         async with trio.open_nursery() as nursery:
             await nursery.start(registry.run)
             guests = await stack.enter_async_context(trio.open_nursery())
-            nursery.start_soon(
-                keep_door, listeners, authority, rules, registry.serve, guests, device_door, doorman
-            )
+            nursery.start_soon(keep_door, listeners, authority, rules, registry.serve, guests, device_door, doorman)
             log.info("devices connect to %s", ", ".join(door_addresses(listeners)))
             control = settings.control
             ports.add(await nursery.start(serve_app, make_app(service), control, security.context))

@@ -49,6 +49,8 @@ class Tickets:
         if uses < 1:
             raise TicketRefused("a ticket is good for at least one handshake")
         self._tidy()
+        if len(self._tickets) >= MOST_TICKETS:
+            del self._tickets[min(self._tickets, key=lambda key: self._tickets[key].ends_s)]
         text = secrets.token_urlsafe(TICKET_BYTES)
         self._tickets[_digest(text.encode())] = _Ticket(session, may_steer, self._clock() + lifetime_s, uses)
         return text
@@ -71,11 +73,7 @@ class Tickets:
 
     def _tidy(self) -> None:
         now = self._clock()
-        good = sorted(
-            ((key, ticket) for key, ticket in self._tickets.items() if ticket.ends_s > now),
-            key=lambda pair: pair[1].ends_s,
-        )
-        self._tickets = dict(good[-MOST_TICKETS + 1 :])
+        self._tickets = {key: ticket for key, ticket in self._tickets.items() if ticket.ends_s > now}
 
 
 def _digest(ticket: bytes) -> bytes:

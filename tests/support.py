@@ -37,9 +37,10 @@ from tilewire.protocol.constants import MAGIC, RESUME_S, Rotation, ViewMode
 from tilewire.protocol.reference import Framebuffer
 from tilewire.protocol.wire import PREFIX, Varint
 from tilewire.server.display import Display, open_display
-from tilewire.server.door import keep_door, open_door
-from tilewire.server.handshake import Credentials
+from tilewire.server.door import Doorman, keep_door, open_door
+from tilewire.server.handshake import Authority, Credentials
 from tilewire.server.pixels import Screen, Surface
+from tilewire.server.run import only
 from tilewire.server.session import Session
 from tilewire.server.transport import WebRules
 from tilewire.server.view import View
@@ -497,9 +498,10 @@ async def served(
     size: tuple[int, int] = SIZE,
     *,
     fps: int = 60,
-    credentials: Credentials | None = None,
+    credentials: Authority | None = None,
     rules: WebRules | None = None,
     resume_s: float = RESUME_S,
+    doorman: Doorman | None = None,
 ) -> AsyncIterator[Served]:
     """A server on an Xvfb of its own."""
     async with start_xvfb(*size) as xvfb, open_display(xvfb.display_name) as display:
@@ -508,9 +510,8 @@ async def served(
         port = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session.watch)
-            nursery.start_soon(
-                keep_door, listeners, credentials or Credentials(), rules or WebRules(), session.serve, nursery
-            )
+            authority, rules = credentials or Credentials(), rules or WebRules()
+            nursery.start_soon(keep_door, listeners, authority, rules, only(session), nursery, None, doorman)
             yield Served(xvfb, display, session, port, nursery)
             nursery.cancel_scope.cancel()
 
