@@ -1,13 +1,14 @@
 """Who may call the API, judged before anything of the call is parsed. Pure ASGI, around the application.
 
-In this order: the Host has to be ours and the Origin allowed (else a web page could call through its visitor's browser),
-the address must not have called too often, the token has to be good and its role enough, the body has to be JSON, short
-and soon. docs/security.md counts what holds because of it.
+In this order: the Host has to be ours and the Origin allowed (else a web page could call through its visitor's
+browser), the address must not have called too often, the token has to be good and its role enough, the body has to be
+JSON, short and soon. docs/security.md counts what holds because of it.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ TOKEN: Final = "tilewire.token"
 OPEN: Final = frozenset({"/health", "/openapi.json", "/docs", "/docs/docs.css", "/docs/docs.js"})
 """Paths that anybody may read: they show nothing of what runs here but the number of sessions."""
 READING: Final = frozenset({"GET", "HEAD"})
-COMPAT_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+COMPAT_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 CHALLENGE: Final = 'Bearer realm="tilewire"'
 JSON: Final = "application/json"
 PREFLIGHT_S: Final = 600
@@ -93,10 +94,9 @@ class Guard:
             token = await self._check_token(scope, headers)
             state[TOKEN] = token
             body = await self._body(headers, receive)
-            if scope["method"] == "HEAD":
-                # The same answer; the server sends its head.
-                scope["method"] = "GET"
-            await self.app(scope, _replayed(body, receive), answer)
+            # The answer to HEAD is GET's; the server sends its head.
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            await self.app({**scope, "method": method}, _replayed(body, receive), answer)
         except Denied as denied:
             response = error_response(state, denied.status, str(denied), denied.headers)
             await response(scope, receive, answer)
@@ -117,8 +117,7 @@ class Guard:
         """The origin of a web page that may call, empty where it is none. Raises Denied."""
         host = headers.one("host")
         if self.compat:
-            name = host.rpartition(":")[0] if host is not None and not host.endswith("]") and ":" in host else host
-            if name is None or name.lower() not in COMPAT_HOSTS:
+            if host is None or not COMPAT_HOST.fullmatch(host):
                 raise Denied(403, "this port serves programs that call it localhost or by a loopback address")
             if headers.all("origin") or headers.one("sec-fetch-site") is not None:
                 raise Denied(403, "this port serves no web pages")
