@@ -59,12 +59,12 @@ def remove_segments(pids: Collection[int], since_s: float) -> int:
 def remove_of_user(uid: int) -> list[str]:
     """Remove all that a user of nobody else's has left, which runs nothing any more. Returns sentences. Blocks."""
     sentences = []
-    for name, call, title in (
-        ("shm", "shmctl", "shared memory segment"),
-        ("sem", "semctl", "semaphore set"),
-        ("msg", "msgctl", "message queue"),
+    for name, key, call, title in (
+        ("shm", "shmid", "shmctl", "shared memory segment"),
+        ("sem", "semid", "semctl", "semaphore set"),
+        ("msg", "msqid", "msgctl", "message queue"),
     ):
-        ids = [int(row[f"{name}id"]) for row in _rows(name) if uid in (int(row["uid"]), int(row["cuid"]))]
+        ids = [int(row[key]) for row in _rows(name) if uid in (int(row["uid"]), int(row["cuid"]))]
         if count := sum(_remove(call, number) for number in ids):
             sentences.append(f"{count} {title}{'s' * (count != 1)}")
     files = 0

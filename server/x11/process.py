@@ -97,10 +97,11 @@ def orphans() -> list[Stat]:
 
 def reap_orphans() -> None:
     """Let go of those that have ended."""
-    for stat in orphans():
-        if stat.is_dead:
+    # The list of children may lack some while it changes.
+    while dead := [stat.pid for stat in orphans() if stat.is_dead]:
+        for pid in dead:
             with suppress(ChildProcessError):
-                os.waitpid(stat.pid, os.WNOHANG)
+                os.waitpid(pid, os.WNOHANG)
 
 
 def _children() -> list[int]:
