@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -279,7 +280,7 @@ class _Connection:
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
-        await self.send(h11.Response(status_code=refusal.status, headers=headers))
+        await self.send(_head(refusal.status, headers))
         await self.send(h11.Data(data=body))
         await self.send(h11.EndOfMessage())
 
@@ -347,11 +348,21 @@ class _Exchange:
                 raise _Refused(500, "an error of this server; it is in its log") from None
         if parser.our_state is not h11.DONE or connection.server.stopping.is_set():
             return False
-        if parser.their_state is not h11.DONE:
-            # It still sends a body that nobody wants.
+        if not self._read_out():
             return False
         parser.start_next_cycle()
         return True
+
+    def _read_out(self) -> bool:
+        """Whether the request is whole. Of a body that nobody wanted, what is here already is passed over."""
+        parser = self.connection.parser
+        try:
+            while parser.their_state is h11.SEND_BODY:
+                if parser.next_event() is h11.NEED_DATA:
+                    return False
+        except h11.RemoteProtocolError:
+            return False
+        return parser.their_state is h11.DONE
 
     async def _receive(self) -> Message:
         connection, parser = self.connection, self.connection.parser
@@ -392,7 +403,7 @@ class _Exchange:
         connection = self.connection
         if self._started is not None:
             started, self._started = self._started, None
-            await connection.send(h11.Response(status_code=started["status"], headers=self._headers(started)))
+            await connection.send(_head(started["status"], self._headers(started)))
         if self.request.method == b"HEAD":
             # The head is all there is, however much the body would have been.
             self._answered = True
@@ -410,6 +421,10 @@ class _Exchange:
         if self.last or self.connection.server.stopping.is_set():
             headers.append((b"connection", b"close"))
         return headers
+
+
+def _head(status: int, headers: list[tuple[bytes, bytes]]) -> h11.Response:
+    return h11.Response(status_code=status, reason=HTTPStatus(status).phrase.encode(), headers=headers)
 
 
 def _standard_headers() -> Iterable[tuple[bytes, bytes]]:
