@@ -13,11 +13,12 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from tilewire.server.browser import BrowserError
 from tilewire.server.control import happenings, inputs, operators, sessions, viewers
 from tilewire.server.control.errors import STATUS, ApiError, answer_to
-from tilewire.server.control.guard import Guard
+from tilewire.server.control.guard import WRONG_PER_MINUTE, Guard
 from tilewire.server.control.http import REQUEST_ID, Receive, Scope, Send
 from tilewire.server.control.service import Service
 from tilewire.server.display import DisplayLost
@@ -54,7 +55,7 @@ OPERATORS: Final = "needs an operator's token"
 class Control(FastAPI):
     """The application. Its guard stands before everything else that it does."""
 
-    def __init__(self, service: Service, *, compat: bool, heartbeat_s: float) -> None:
+    def __init__(self, service: Service, *, compat: bool, heartbeat_s: float, wrong_per_minute: float) -> None:
         super().__init__(
             title="tilewire",
             version=version("tilewire"),
@@ -75,6 +76,7 @@ class Control(FastAPI):
             service.store,
             WebRules(frozenset(settings.allow_origin), frozenset(settings.allow_host)),
             Rate(settings.calls_per_minute),
+            Rate(wrong_per_minute),
             compat=compat,
         )
 
@@ -89,9 +91,15 @@ class Control(FastAPI):
         return self.openapi_schema
 
 
-def make_app(service: Service, *, compat: bool = False, heartbeat_s: float = happenings.HEARTBEAT_S) -> Control:
+def make_app(
+    service: Service,
+    *,
+    compat: bool = False,
+    heartbeat_s: float = happenings.HEARTBEAT_S,
+    wrong_per_minute: float = WRONG_PER_MINUTE,
+) -> Control:
     """The API of this server. `compat`: Jiomosa's routes alone, without tokens, for loopback."""
-    app = Control(service, compat=compat, heartbeat_s=heartbeat_s)
+    app = Control(service, compat=compat, heartbeat_s=heartbeat_s, wrong_per_minute=wrong_per_minute)
     routes: Sequence[APIRouter] = COMPAT_ROUTES if compat else ALL_ROUTES
     for each in routes:
         app.include_router(each)
@@ -132,7 +140,19 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     response = answer_to(request, error.status_code, str(error.detail))
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        # Starlette's has the first route's alone.
+        response.headers["Allow"] = ", ".join(_methods(request))
     return response
+
+
+def _methods(request: Request) -> list[str]:
+    """All that the request's path takes."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(dict(request.scope))[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 async def _store_error(request: Request, error: Exception) -> Response:
@@ -144,6 +164,11 @@ async def _store_error(request: Request, error: Exception) -> Response:
 
 async def _bad_request(request: Request, error: Exception) -> Response:
     return answer_to(request, 400, str(error))
+
+
+async def _our_fault(request: Request, error: Exception) -> Response:
+    # The server's loop writes down what it was.
+    return answer_to(request, 500, "an error of this server; its log says more")
 
 
 async def _over(request: Request, error: Exception) -> Response:
@@ -161,6 +186,7 @@ HANDLERS: Final = {
     TicketRefused: _bad_request,
     DisplayLost: _over,
     BrowserError: _over,
+    Exception: _our_fault,
 }
 
 
@@ -204,8 +230,9 @@ def _finish(app: Control, path: str, method: str, operation: dict[str, Any]) -> 
         operation["security"] = [{BEARER: []}]
         note = READERS if method == "get" else OPERATORS
         operation["description"] = f"{operation.get('description', '')}\n\nIt {note}.".strip()
-    if "requestBody" not in operation:
-        responses.pop("415", None) if method == "get" else None
+    if "HTTPValidationError" in str(responses.get("422")):
+        # FastAPI's own words for what is a 400 here.
+        del responses["422"]
     for response in responses.values():
         response.setdefault("headers", {})["X-Request-Id"] = {
             "description": "under which the server's log has it",

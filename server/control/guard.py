@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -68,8 +68,8 @@ class Guard:
     store: Store
     rules: WebRules
     calls: Rate
+    wrong: Rate
     compat: bool = False
-    wrong: Rate = field(default_factory=lambda: Rate(WRONG_PER_MINUTE))
     clock: Callable[[], float] = time.monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

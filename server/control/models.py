@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tilewire.protocol.constants import MAX_SIDE
 from tilewire.server.control.keysyms import keysym_of
@@ -43,6 +43,11 @@ class OwnAsked(Asked):
     model_config = ConfigDict(extra="forbid")
 
 
+def _whole(value: object) -> object:
+    # JSON knows no integers: 400.0 is 400.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _no_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("a NUL character cannot stand here")
@@ -52,10 +57,11 @@ def _no_nul(text: str) -> str:
 Name = Annotated[str, Field(pattern=NAME)]
 DeviceName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_no_nul)]
 """As in HELLO: up to 64 bytes of UTF-8, which the store checks."""
+Int = Annotated[int, BeforeValidator(_whole)]
 Count = Annotated[int, Field(ge=0)]
 Place = Annotated[float, Field(ge=-FAR, le=FAR)]
-Fps = Annotated[int, Field(ge=1, le=60)]
-Quality = Annotated[int, Field(ge=10, le=90)]
+Fps = Annotated[Int, Field(ge=1, le=60)]
+Quality = Annotated[Int, Field(ge=10, le=90)]
 Url = Annotated[str, Field(max_length=MAX_URL)]
 ProfileNames = Annotated[list[Name], Field(max_length=256)]
 State = Literal["starting", "running", "restarting", "ending"]
@@ -161,8 +167,8 @@ class Profiles(Answer):
 class ScreenSize(OwnAsked):
     """In pixels."""
 
-    width: Annotated[int, Field(ge=1, le=MAX_SIDE)]
-    height: Annotated[int, Field(ge=1, le=MAX_SIDE)]
+    width: Annotated[Int, Field(ge=1, le=MAX_SIDE)]
+    height: Annotated[Int, Field(ge=1, le=MAX_SIDE)]
 
 
 class Create(Asked):
@@ -387,8 +393,8 @@ class MoveInput(OwnAsked):
     """The pointer goes to a pixel of the screen."""
 
     type: Literal["move"]
-    x: Annotated[int, Field(ge=0, lt=MAX_SIDE)]
-    y: Annotated[int, Field(ge=0, lt=MAX_SIDE)]
+    x: Annotated[Int, Field(ge=0, lt=MAX_SIDE)]
+    y: Annotated[Int, Field(ge=0, lt=MAX_SIDE)]
 
 
 class ButtonInput(OwnAsked):
@@ -403,8 +409,8 @@ class WheelInput(OwnAsked):
     """The wheel turns by so many notches. Positive: right and down."""
 
     type: Literal["wheel"]
-    right: Annotated[int, Field(ge=-32, le=32)] = 0
-    down: Annotated[int, Field(ge=-32, le=32)] = 0
+    right: Annotated[Int, Field(ge=-32, le=32)] = 0
+    down: Annotated[Int, Field(ge=-32, le=32)] = 0
 
 
 class KeyInput(OwnAsked):
@@ -442,9 +448,9 @@ class Injected(Done):
 class FingerInput(OwnAsked):
     """One finger that is down."""
 
-    id: Annotated[int, Field(ge=0, le=255)]
-    x: Annotated[int, Field(ge=0, lt=MAX_SIDE)]
-    y: Annotated[int, Field(ge=0, lt=MAX_SIDE)]
+    id: Annotated[Int, Field(ge=0, le=255)]
+    x: Annotated[Int, Field(ge=0, lt=MAX_SIDE)]
+    y: Annotated[Int, Field(ge=0, lt=MAX_SIDE)]
 
 
 class TouchInput(OwnAsked):
@@ -512,7 +518,7 @@ class TicketAsked(OwnAsked):
     """a viewer only looks, an operator may steer"""
     lifetime_s: Annotated[float, Field(gt=0, le=LONGEST_S)] = 300
     """until it, and whoever came in by it, has to leave"""
-    uses: Annotated[int, Field(ge=1, le=1000)] = 1
+    uses: Annotated[Int, Field(ge=1, le=1000)] = 1
     """for how many handshakes it is good"""
 
 

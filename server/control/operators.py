@@ -9,7 +9,7 @@ from fastapi import Path, Query
 from starlette.responses import Response
 
 from tilewire.server.config import Profile
-from tilewire.server.control.errors import described
+from tilewire.server.control.errors import ApiError, described
 from tilewire.server.control.models import (
     DeviceAsked,
     DeviceInfo,
@@ -103,6 +103,8 @@ def _device_key(name: str, key: bytes) -> DeviceKey:
 async def change_device(service: ServiceHere, name: DeviceHere, asked: DeviceState) -> DeviceInfo:
     """Keep a device out, let it in again, or say what it may open."""
     profiles = None if asked.profiles is None else tuple(asked.profiles)
+    if profiles is None and asked.default is not None:
+        raise ApiError(400, "a default profile is set together with the profiles")
     row = await service.store.change_device(name, profiles=profiles, default=asked.default, disabled=asked.disabled)
     return _device_info(row)
 

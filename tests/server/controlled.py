@@ -98,7 +98,7 @@ async def controlled(
     security: Security | None = None,
     patience: Patience | None = None,
     doorman: Doorman | None = None,
-    heartbeat_s: float = 15.0,
+    app_options: dict[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Controlled]:
     """A whole server: store, sessions, the device port and the control port, all of it real."""
@@ -115,7 +115,7 @@ async def controlled(
             await nursery.start(registry.run)
             authority = Anybody(tickets)
             nursery.start_soon(keep_door, listeners, authority, WebRules(), registry.serve, nursery)
-            app = make_app(behind, compat=compat, heartbeat_s=heartbeat_s)
+            app = make_app(behind, compat=compat, **(app_options or {}))
             doors = await nursery.start(
                 lambda task_status: serve_app(
                     app, LOOPBACK, 0, security=security, patience=patience, doorman=doorman, task_status=task_status
