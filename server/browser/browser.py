@@ -29,6 +29,8 @@ START_S: Final = 20.0
 """Seen: 0.9 s from the start of the process to the first answer."""
 SIZE_S: Final = 1.0
 """A page that computes without end does not tell its size: the last one known is given."""
+ERROR_PAGE_S: Final = 1.0
+"""From the browser's word that a load failed until its page about it is there; then it is said all the same."""
 TOUCH_S: Final = 1.0
 """So long a touch may wait for a page before the next one is sent all the same."""
 STRANGER_S: Final = 2.0
@@ -42,6 +44,7 @@ MAX_TITLE: Final = 1024
 MAX_STRANGERS: Final = 16
 """New windows that are waited for at once; a page that opens more has them closed at once."""
 
+_ABORTED: Final = "net::ERR_ABORTED"
 _ERROR_PAGE: Final = "chrome-error:"
 _FRAMES_OWN: Final = ("about", "data", "blob", "chrome-error")
 """Schemes of frames whose content is their page's own."""
@@ -64,6 +67,8 @@ class _Load:
     url: str
     loader: str | None = None
     """None until the browser has named it; "" where any commit will do."""
+    verdict: str | None = None
+    """Why it will have failed once the error page is there."""
     why: str | None = None
     """Why it failed."""
     over: trio.Event = field(default_factory=trio.Event)
@@ -231,23 +236,29 @@ class Browser:
             return
         if answer.get("isDownload"):
             load.fail("it is a download, which is not shown")
-        elif error := answer.get("errorText"):
-            load.fail(self._refused.get(self._target) or said(str(error)))
-        elif not (loader := answer.get("loaderId")):
+        elif "loaderId" not in answer:
             # Within the document: nothing is fetched, nothing commits.
             load.succeed()
         else:
-            load.loader = str(loader)
-            if self._commit is not None and self._commit.loader == loader:
+            error = answer.get("errorText")
+            if error:
+                load.verdict = self._refused.get(self._target) or said(str(error))
+            load.loader = str(answer["loaderId"])
+            if self._commit is not None and self._commit.loader == load.loader:
                 self._judge_commit(load, self._commit)
+            if error:
+                # Nothing commits where there was nothing to show (204).
+                with trio.move_on_after(0 if error == _ABORTED else ERROR_PAGE_S):
+                    await load.over.wait()
+                load.fail(load.verdict or "")
 
     def _judge_commit(self, load: _Load, commit: _Commit) -> None:
         if load.loader is None:
             return
         if load.loader and commit.loader != load.loader:
-            load.fail("another navigation took its place")
+            load.fail(load.verdict or "another navigation took its place")
         elif commit.unreachable is not None:
-            load.fail(self._refused.get(self._target) or "the browser shows an error page instead")
+            load.fail(load.verdict or self._refused.get(self._target) or "the browser shows an error page instead")
         else:
             load.succeed()
 
