@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -219,6 +220,37 @@ def test_a_server_that_was_restarted(tmp_path: Path) -> None:
             device.tell("text again")
             typed_is(server, b"again")
             is_exact(device, server)
+
+
+def test_a_server_that_is_killed_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What it leaves in its temporary folder is not ours to keep.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    busy = "while :; do date +%N; sleep 0.01; done &"
+    with terminal(tmp_path / "first", before=busy) as server:
+        with machine(tmp_path / "device", config(server)) as device:
+            device.until("picture")
+            before = device.stats()
+            while device.stats()["updates"] < before["updates"] + 5:
+                time.sleep(0.02)
+            since = len(device.events)
+            os.kill(server.pid, signal.SIGKILL)
+            # No word of it reaches the device but the end of the connection; then nobody listens.
+            device.until("lost", since=since)
+            device.until("retry", since=since)
+            device.until("lost", since=len(device.events))
+            assert not [event for event in device.events if event["event"] == "goodbye"]
+            pixels = device.stats()["pixels"]
+            with terminal(tmp_path / "second", port=server.port) as another:
+                welcome = device.until("welcome", since=since)
+                assert not welcome["resumed"]
+                assert not device.until("picture", since=since)["resumed"]
+                is_exact(device, another)
+                assert device.stats()["pixels"] - pixels >= 1024 * 600
+                device.tell("pointer 100 100 0")
+                device.tell("text again")
+                typed_is(another, b"again")
+                is_exact(device, another)
+                assert device.stats()["connections"] == 2
 
 
 def test_the_end_of_the_session_ends_the_device(tmp_path: Path) -> None:
