@@ -18,7 +18,7 @@ from tilewire.simulator.picture import to_rgb
 from tilewire.simulator.screen import Screen
 from tilewire.simulator.shaper import Link, Shaped, open_shaped
 
-from tests.firmware.machine import WITHIN_S
+from tests.firmware.machine import FIRMWARE, WITHIN_S
 from tests.firmware.terminal import Terminal, expected_of, terminal
 from tests.support import quiet
 
@@ -43,7 +43,7 @@ async def device_on_a_link(server: Terminal, **plan: Any) -> AsyncIterator[tuple
         assert end is not None
         host, port = link.server
         config = {"server": f"{host}:{port}", "panel": "threadx-512", "ip": f"{end.address}/24 {host}"}
-        async with open_machine(Plan(config=config, qemu=find_qemu(), link=end, **plan)) as machine:
+        async with open_machine(Plan(config=config, firmware=FIRMWARE, qemu=find_qemu(), link=end, **plan)) as machine:
             yield machine, link
 
 

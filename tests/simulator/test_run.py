@@ -120,7 +120,8 @@ def test_a_session_with_a_script_and_a_report(xterm: Terminal, tmp_path: Path) -
     assert report["instructions_per_pixel"] is None
     assert report["decode_us"]["sum"] >= report["decode_us"]["max"] > 0
     assert report["input_to_picture_ms"]["count"] >= 1
-    assert report["lost"] == {"inputs": 0, "keyboard": 0, "control": 0, "frames": 0}
+    # What the LAN9118 drops it does not count: tests/firmware/test_ethernet.py looks at the wire.
+    assert report["lost"] == {"inputs": 0, "keyboard": 0, "control": 0, "frames": report["frames"]["lost"]}
     assert report["link"] is None
     memory = report["memory"]
     assert memory["buffers"]["framebuffer"] == 1024 * 600 * 2
@@ -159,6 +160,7 @@ def test_a_slow_processor_on_a_slow_link_comes_back(xterm: Terminal, tmp_path: P
     assert report["clock"]["behind_ms"] is not None
     assert report["instructions_per_pixel"] > 0
     assert (report["connections"], report["reconnects"]) == (2, 1)
+    assert report["lost"]["frames"] == 0
     asked, counted = report["link"]["asked"], report["link"]["counted"]
     assert (asked["kbit_s"], asked["rtt_ms"]) == (1000, 40)
     assert (report["link"]["asked_last"]["kbit_s"], report["link"]["asked_last"]["rtt_ms"]) == (None, 10)
