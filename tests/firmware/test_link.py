@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from tilewire.protocol import PixelFormat
+from tilewire.protocol import Code, PixelFormat
 from tilewire.protocol.constants import PING_INTERVAL_S, PING_MISSES
 from tilewire.simulator.machine import Event, Machine, Plan, find_qemu, open_machine
 from tilewire.simulator.picture import to_rgb
@@ -127,9 +127,10 @@ async def test_a_link_that_stays_away(xterm: Terminal) -> None:
         await until(machine, "picture", 0)
         since, cut_ms = await cut_while_up(machine, link)
         lost = await until(machine, "lost", since)
-        assert lost["text"] == "the peer was silent for too long"
+        # On ThreadX, TCP itself has given up by then.
+        assert lost["code"] in (Code.TIMEOUT, Code.CLOSED)
         assert lost["ms"] - cut_ms <= NOTICED_MS + TICKS_MS
-        said = "device: the connection is over: the peer was silent for too long; again in "
+        said = f"device: the connection is over: {lost['text']}; again in "
         assert await machine.wait_for(lambda: any(line.startswith(said) for line in machine.log), WITHIN_S)
         # Each attempt is given up in its time, and said to be.
         for _ in range(3):
