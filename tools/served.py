@@ -14,10 +14,12 @@ from typing import Final
 
 START_S: Final = 30.0
 LOOK_S: Final = 0.02
+STOP_S: Final = 20.0
+"""Its own bounds add up to less."""
 
 
 class ServedError(Exception):
-    """The server did not start; the end of its log."""
+    """The server did not start, with the end of its log; or it did not stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,8 @@ def served(arguments: Sequence[str], log_path: Path, *, file_kib: int | None = N
             yield Served(found[1], process.pid)
         finally:
             process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired as late:
+                process.kill()
+                raise ServedError(f"the server did not stop in {STOP_S:g} s and was killed; see {log_path}") from late

@@ -325,12 +325,12 @@ def test_what_is_no_server(answer: bytes, status: Exit, tmp_path: Path) -> None:
                 stream.recv(65536)
                 stream.sendall(answer)
 
-        thread = threading.Thread(target=play)
+        thread = threading.Thread(target=play, daemon=True)
         thread.start()
         with machine(tmp_path, config(listener.getsockname()[1], reconnect="no")) as device:
             assert device.wait() == status
             assert device.log.splitlines()[-1].startswith("device: the connection is over: ")
-        thread.join()
+        thread.join(WITHIN_S)
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -30,6 +31,7 @@ from tilewire.simulator.fleet_users import EYES, HANDS, User
 from tilewire.simulator.fleet_verify import picture
 
 from tests.certificates import Authority
+from tests.simulator.lines import until_line
 from tools.served import Served, served
 
 SIZE = (900, 560)
@@ -90,17 +92,15 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
-def until_using(process: subprocess.Popen[str]) -> None:
-    """Return once all devices are connected."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.endswith("using\n"):
-            return
-    raise AssertionError("it ended before")
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@contextmanager
+def start(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A fleet whose devices are all connected; gone when the block ends."""
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until_line(process, "using\n")
+            yield process
+        finally:
+            process.kill()
 
 
 # What it does.
@@ -163,7 +163,6 @@ def test_ctrl_c_prints_the_table_and_leaves_nothing(
     own.mkdir()
     monkeypatch.setenv("TMPDIR", str(own))
     with start("4", server.address, "--qemu", "1", "--for", "600") as process:
-        until_using(process)
         children = descendants(process.pid)
         assert sum("qemu-system-arm" in line for line in children.values()) == 1, children
         assert any("fleet_worker" in line for line in children.values()), children
@@ -178,11 +177,10 @@ def test_ctrl_c_prints_the_table_and_leaves_nothing(
 def test_killed_it_leaves_nothing_either(xterm: tuple[Served, str, dict[str, str]]) -> None:
     server, _, _ = xterm
     with start("3", server.address, "--qemu", "1", "--for", "600") as process:
-        until_using(process)
         children = descendants(process.pid)
         assert len(children) >= 2
         process.kill()
-        process.wait()
+        process.wait(30)
         deadline = time.monotonic() + 30
         while alive := [pid for pid in children if Path(f"/proc/{pid}").exists()]:
             assert time.monotonic() < deadline, {pid: children[pid] for pid in alive}
@@ -192,7 +190,6 @@ def test_killed_it_leaves_nothing_either(xterm: tuple[Served, str, dict[str, str
 def test_the_server_is_gone(xterm: tuple[Served, str, dict[str, str]]) -> None:
     server, _, _ = xterm
     with start("3", server.address, "--qemu", "1", "--for", "600", "--json") as process:
-        until_using(process)
         os.kill(server.pid, signal.SIGKILL)
         out, errors = process.communicate(timeout=60)
     assert process.returncode == 3, errors

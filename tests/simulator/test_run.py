@@ -16,7 +16,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,7 @@ from tilewire.simulator.screen import Screen, read_png
 
 from tests.firmware.machine import HOST
 from tests.firmware.terminal import Terminal, terminal, typed_is
+from tests.simulator.lines import killed_late, until_line
 from tests.support import screen_picture
 from tools import demo, soak
 from tools.served import served
@@ -330,15 +331,12 @@ def test_nobody_is_there() -> None:
 
 
 def test_a_server_that_goes(tmp_path: Path) -> None:
-    with terminal(tmp_path / "server") as server:
-        with subprocess.Popen([*SIM, "run", f"127.0.0.1:{server.port}"], stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if line.endswith("showing\n"):
-                    break
-            kill_listener(server.port)
+    with terminal(tmp_path / "server") as server, running(tmp_path, server.port) as (process, _):
+        kill_listener(server.port)
+        assert process.stderr is not None
+        with killed_late(process):
             said = process.stderr.read().splitlines()
-            assert process.wait(WITHIN_S) in (Exit.LOST, Exit.ENDED)
+        assert process.wait(WITHIN_S) in (Exit.LOST, Exit.ENDED)
         assert f"127.0.0.1:{server.port}" in said[-1]
 
 
@@ -404,11 +402,11 @@ def test_garbage() -> None:
                 stream.recv(65536)
                 stream.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-        thread = threading.Thread(target=play)
+        thread = threading.Thread(target=play, daemon=True)
         thread.start()
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         done = run(address)
-        thread.join()
+        thread.join(WITHIN_S)
     assert done.returncode == Exit.GARBAGE
     assert sentence(done).startswith(f"what {address} sent is not tilewire: ")
 
@@ -542,8 +540,7 @@ def running(folder: Path, port: int, *words: str) -> Iterator[tuple[subprocess.P
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         try:
-            assert process.stderr is not None
-            assert any(line.endswith("showing\n") for line in process.stderr), "it ended before it showed a picture"
+            until_line(process, "showing\n")
             (qemu,) = processes_of(firmware)
             yield process, qemu
         finally:
@@ -591,11 +588,9 @@ def on_a_terminal(port: int, columns: int, **more: str) -> str:
     with subprocess.Popen(command, stdin=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         said = b""
-        while True:
-            try:
+        with killed_late(process), suppress(OSError):  # the other end is closed
+            while True:
                 said += os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
     os.close(ours)
     assert process.returncode == 0
     return said.decode()
