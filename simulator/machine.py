@@ -627,9 +627,11 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
                     await machine.ask("qmp_capabilities")
                     yield machine
                 finally:
-                    with trio.CancelScope(shield=True):
-                        await _quit(machine, process)
-                    listening.cancel()
+                    try:
+                        with trio.CancelScope(shield=True):
+                            await _quit(machine, process)
+                    finally:
+                        listening.cancel()
         finally:
             if process.poll() is None:
                 process.kill()

@@ -571,6 +571,23 @@ def test_nothing_is_left_behind(number: signal.Signals, status: int, xterm: Term
             assert json.loads(said.splitlines()[-1])["updates"] >= 1
 
 
+def test_a_second_ctrl_c_waits_for_no_answer(xterm: Terminal, tmp_path: Path) -> None:
+    with running(tmp_path, xterm.port) as (process, qemu):
+        os.kill(qemu, signal.SIGSTOP)
+        until = time.monotonic() + WITHIN_S
+        while Path(f"/proc/{qemu}").exists():
+            assert time.monotonic() < until, "it goes on"
+            # More than twice, too: two at once may be heard as one.
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        assert process.wait(WITHIN_S) == RunExit.INTERRUPTED
+        assert process.stderr is not None
+        # Neither what the first one waits for, the device's statistics, nor what the others would do to its end.
+        said = process.stderr.read()
+        assert "did not tell" not in said
+        assert "Traceback" not in said
+
+
 def test_a_qemu_that_is_killed(xterm: Terminal, tmp_path: Path) -> None:
     with running(tmp_path, xterm.port) as (process, qemu):
         os.kill(qemu, signal.SIGKILL)
