@@ -187,10 +187,10 @@ def find_firmware(path: Path | None = None) -> Path:
     if path.is_file():
         return path.resolve()
     if path == FIRMWARE and not (FIRMWARE.parent.parent / "lwip/version.txt").exists():
-        why = "and lwIP's source, which it is built of, is not there either: make setup fetches and builds both"
+        why = ", and lwIP's source, which it is built of, is not there either: make setup fetches and builds both"
     else:
-        why = "make firmware builds it"
-    raise RunError(f"the firmware {path} is missing: {why}", RunExit.NO_FIRMWARE)
+        why = ": make firmware builds it"
+    raise RunError(f"the firmware {path} is missing{why}", RunExit.NO_FIRMWARE)
 
 
 def find_window(qemu: str) -> str:

@@ -23,6 +23,8 @@ import pytest
 import trio
 
 from tilewire.protocol import PixelFormat
+from tilewire.simulator import machine as machine_of
+from tilewire.simulator.cli import main
 from tilewire.simulator.command import first_of
 from tilewire.simulator.exits import Exit
 from tilewire.simulator.machine import FIRMWARE, QCODES, Plan, find_qemu, open_machine
@@ -34,7 +36,7 @@ from tests.firmware.machine import HOST
 from tests.firmware.terminal import Terminal, terminal, typed_is
 from tests.simulator.lines import killed_late, until_line
 from tests.support import screen_picture
-from tools import demo, soak
+from tools import demo, lwip, soak
 from tools.served import served
 
 WITHIN_S = 60.0
@@ -449,6 +451,32 @@ def test_no_firmware(tmp_path: Path) -> None:
     assert sentence(done) == f"the firmware {missing} is missing: make firmware builds it"
 
 
+def test_no_lwip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "build/firmware/device.elf"
+    monkeypatch.setattr(machine_of, "FIRMWARE", missing)
+    monkeypatch.delenv("TILEWIRE_FIRMWARE", raising=False)
+    assert main(["run", "127.0.0.1:1"]) == RunExit.NO_FIRMWARE
+    why = "lwIP's source, which it is built of, is not there either: make setup fetches and builds both"
+    assert capsys.readouterr().err == f"tilewire-sim: the firmware {missing} is missing, and {why}\n"
+
+
+def test_lwip_that_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lwip, "LWIP", tmp_path / "lwip")
+    tarball = tmp_path / "lwip_2.1.3+dfsg1.orig.tar.xz"
+    monkeypatch.setenv("LWIP_TARBALL", str(tarball))
+    assert lwip.main() == 1
+    assert capsys.readouterr().err == f"lwIP: [Errno 2] No such file or directory: '{tarball}'\n"
+    tarball.write_bytes(b"another")
+    assert lwip.main() == 1
+    assert re.fullmatch(
+        rf"lwIP: {re.escape(tarball.name)} is none of lwIP .* in Debian: SHA-256 [0-9a-f]{{64}}\n",
+        capsys.readouterr().err,
+    )
+    assert not (tmp_path / "lwip/version.txt").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "status", "words"),
     [("crash null", Exit.TRAP, "data abort at "), ("freeze", Exit.STUCK, "the main loop has stood still for ")],
@@ -470,6 +498,55 @@ def test_no_window(xterm: Terminal) -> None:
     done = run(f"127.0.0.1:{xterm.port}", "--window", DISPLAY="", WAYLAND_DISPLAY="")
     assert done.returncode == RunExit.NO_DISPLAY
     assert sentence(done) == "there is no display for a window: DISPLAY and WAYLAND_DISPLAY are not set"
+
+
+WINDOWS = """#!/bin/sh
+case $1 in
+--version) echo QEMU emulator version 7.2.0 ;;
+-display) printf '%s\n' 'Available display backend types:' none {displays} ;;
+*) echo "$*" | grep -o -e '-display [a-z]*'; exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("displays", "status", "words"),
+    [
+        ("", RunExit.NO_DISPLAY, "{qemu} has no window of its own (Debian: qemu-system-gui)"),
+        ("gtk sdl", RunExit.QEMU, "QEMU has ended by itself (exit status 1): -display gtk"),
+        ("sdl", RunExit.QEMU, "QEMU has ended by itself (exit status 1): -display sdl"),
+    ],
+)
+def test_which_window(displays: str, status: RunExit, words: str, tmp_path: Path) -> None:
+    # What QEMU has of windows is another package, and a desktop's.
+    qemu = tmp_path / "qemu-system-arm"
+    qemu.write_text(WINDOWS.format(displays=displays))
+    qemu.chmod(0o755)
+    done = run("127.0.0.1:1", "--window", PATH=f"{tmp_path}:/usr/bin:/bin", DISPLAY=":987")
+    assert done.returncode == status
+    assert sentence(done) == words.format(qemu=qemu)
+
+
+@pytest.mark.parametrize(("size", "mib"), [("256M", 256), ("1G", 1024)])
+def test_the_board_s_memory(size: str, mib: int, xterm: Terminal, tmp_path: Path) -> None:
+    with running(tmp_path, xterm.port, "--memory", size, "--json") as (process, qemu):
+        command = Path(f"/proc/{qemu}/cmdline").read_bytes().split(b"\0")
+        assert command[command.index(b"-m") + 1] == b"%dM" % mib
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WITHIN_S) == RunExit.INTERRUPTED
+        assert process.stdout is not None
+        report = json.loads(process.stdout.read().splitlines()[-1])
+    # It shows a picture with no less and no more.
+    assert (report["memory_mib"], report["updates"] >= 1) == (mib, True)
+
+
+@pytest.mark.parametrize("size", ["255M", "1025M", "2G", "512", "M", "half", "-512M"])
+def test_memory_that_the_board_cannot_have(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as wrong:
+        main(["run", "127.0.0.1:1", f"--memory={size}"])
+    assert wrong.value.code == 2
+    said = f"argument --memory: {size!r} is not a size from 256M to 1024M: the board holds no more"
+    assert said in capsys.readouterr().err
 
 
 ASSERTIONS = [
