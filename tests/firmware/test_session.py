@@ -16,11 +16,14 @@ import trio
 
 from tilewire.protocol import PixelFormat
 from tilewire.protocol import messages as m
+from tilewire.protocol.constants import MAX_TEXT
 from tilewire.simulator.exits import Exit
+from tilewire.simulator.machine import Plan, find_qemu, open_machine
 
-from tests.firmware.machine import WITHIN_S, Machine, machine
+from tests.firmware.machine import FIRMWARE, HOST, WITHIN_S, Machine, machine
 from tests.firmware.terminal import Terminal, config, is_exact, terminal, typed_is
 from tests.support import screen_picture
+from tests.support import served as in_process
 from tools.served import served
 
 
@@ -263,6 +266,23 @@ def test_the_end_of_the_session_ends_the_device(tmp_path: Path) -> None:
             device.tell("key 0xff0d up")
             assert device.wait() == Exit.ENDED
             assert device.until("goodbye")["code"] == m.Code.SESSION_ENDED
+
+
+@pytest.mark.parametrize("character", ["\x01", "\\", "龍"])
+async def test_the_longest_goodbye_is_told_whole(character: str) -> None:
+    text = character * (MAX_TEXT // len(character.encode()))
+    async with in_process((320, 240)) as server:
+        settings = {"server": f"{HOST}:{server.port}", "panel": "mcu"}
+        async with open_machine(Plan(config=settings, firmware=FIRMWARE, qemu=find_qemu())) as device:
+            await device.until("picture", timeout_s=WITHIN_S)
+            server.session.end(m.Code.SESSION_ENDED, text)
+            assert (await device.until("goodbye", timeout_s=WITHIN_S))["text"] == text
+            with trio.fail_after(WITHIN_S):
+                await device.exited()
+            assert device.exit_status == Exit.ENDED
+            # Nothing on UART1 was no JSON, and nothing of it reached whoever reads the log on a terminal.
+            assert device.said == []
+            assert all(line.isprintable() for line in device.log)
 
 
 # Keys.
