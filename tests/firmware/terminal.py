@@ -14,8 +14,9 @@ import trio
 from tilewire.protocol import PixelFormat, Rect
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import Rotation, ViewMode
+from tilewire.simulator.machine import Event
 
-from tests.firmware.machine import HOST, WITHIN_S, Event, Machine
+from tests.firmware.machine import HOST, WITHIN_S, Machine
 from tests.support import ORIGIN, screen_picture
 from tools.served import served
 

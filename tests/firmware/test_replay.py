@@ -13,8 +13,9 @@ from typing import Final
 import pytest
 
 from tilewire.simulator.exits import Exit
+from tilewire.simulator.machine import Event
 
-from tests.firmware.machine import WITHIN_S, Event, machine
+from tests.firmware.machine import WITHIN_S, machine
 from tests.firmware.terminal import config, is_exact, terminal, typed_is
 
 MIPS: Final = 250

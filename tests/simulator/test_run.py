@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import termios
@@ -35,7 +36,7 @@ from tilewire.simulator.screen import Screen, read_png
 from tests.firmware.machine import HOST
 from tests.firmware.terminal import Terminal, terminal, typed_is
 from tests.simulator.lines import killed_late, until_line
-from tests.support import screen_picture
+from tests.support import quiet, screen_picture
 from tools import demo, lwip, soak
 from tools.served import served
 
@@ -105,15 +106,17 @@ def test_a_session_with_a_script_and_a_report(xterm: Terminal, tmp_path: Path) -
     word = secrets.token_hex(3)
     steps = script(tmp_path, USER.replace("{WORD}", word))
     picture, frames = tmp_path / "picture.png", tmp_path / "with, comma.pcap"
+    frames.write_text("older and longer, for anybody to read\n" * 100_000)
     done = run(f"127.0.0.1:{xterm.port}", "--script", steps, "--json", "--png", picture, "--pcap", frames)
     assert done.returncode == 0, done.stderr
     typed_is(xterm, f"Tilewire, ({word})! żółw 龍 end\x04é".encode())
     # What the LCD shows is the server's own picture, to the pixel as far as 565 goes.
     assert read_png(picture).differing(trio.run(server_screen, xterm.display)) == 0
     assert read_png(tmp_path / "shot.png").differing(read_png(picture)) == 0
-    # The file's magic number, and more than the handshake.
+    # The file's magic number, and more than the handshake; what is typed is in it.
     assert frames.read_bytes()[:4] == bytes.fromhex("d4c3b2a1")
-    assert frames.stat().st_size > 1000
+    assert 1000 < frames.stat().st_size < 3_000_000
+    assert stat.S_IMODE(frames.stat().st_mode) == 0o600
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["exit"] == {"code": 0, "text": None}
     assert report["clock"]["mode"] == "host"
@@ -185,6 +188,21 @@ async def type_everything(port: int, text: str) -> None:
         await machine.stop()
 
 
+async def test_a_long_text_that_has_no_keys(xterm: Terminal) -> None:
+    text = secrets.token_hex(4) + "żółŵ龍" * 2000 + secrets.token_hex(4)
+    config = {"server": f"{HOST}:{xterm.port}", "panel": "iot-256", "reconnect": "no"}
+    # So slow that what comes waits.
+    async with open_machine(Plan(config=config, qemu=find_qemu(), mips=125)) as machine:
+        await machine.until("picture", timeout_s=WITHIN_S)
+        await machine.tap(400, 240)
+        await machine.type(text)
+        with trio.fail_after(WITHIN_S):
+            while text.encode() not in xterm.typed.read_bytes():
+                await quiet(0.05)
+        assert (await machine.stats())["lost"] == {"inputs": 0, "keyboard": 0, "control": 0}
+        await machine.stop()
+
+
 def test_every_key(xterm: Terminal) -> None:
     text = "".join(map(chr, range(32, 127))) + secrets.token_hex(4)
     trio.run(type_everything, xterm.port, text)
@@ -203,6 +221,20 @@ def test_an_address_that_only_this_process_reaches(tmp_path: Path) -> None:
         report = json.loads(done.stdout.splitlines()[-1])
         assert report["updates"] >= 1
         assert report["link"]["note"].startswith("the wire passes through this process")
+
+
+@pytest.mark.parametrize("listens", ["[::1]", "127.0.0.1"])
+def test_localhost_is_either_loopback(listens: str, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n::1 localhost\n")
+    other = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+    before = (*other, f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    words = ["run", "--listen", f"{listens}:0", "--size", "320x240", "--", "xterm", "-bg", "white"]
+    with served(words, tmp_path / "log") as server:
+        port = server.address.rpartition(":")[2]
+        done = run(f"localhost:{port}", "--json", "--panel", "mcu", before=before)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1])["updates"] >= 1
 
 
 # Chromium.
@@ -442,6 +474,19 @@ def test_qemu_missing_or_too_old(tmp_path: Path) -> None:
     done = run("127.0.0.1:1", PATH=f"{tmp_path}:/usr/bin:/bin")
     assert done.returncode == RunExit.QEMU
     assert sentence(done) == "QEMU has ended by itself (exit status 1): no such machine"
+
+
+def test_no_setpriv(tmp_path: Path) -> None:
+    (tmp_path / "qemu-system-arm").symlink_to(find_qemu())
+    done = run("127.0.0.1:1", PATH=str(tmp_path))
+    assert done.returncode == RunExit.QEMU
+    assert sentence(done) == "setpriv is not installed: it starts QEMU (Debian: util-linux)"
+
+
+def test_frames_that_cannot_be_kept(tmp_path: Path) -> None:
+    done = run("127.0.0.1:1", "--pcap", tmp_path)
+    assert done.returncode == RunExit.FAILED
+    assert sentence(done) == f"{tmp_path} cannot be written: Is a directory"
 
 
 def test_no_firmware(tmp_path: Path) -> None:
