@@ -39,8 +39,8 @@ SIZE = (1024, 600)
 @pytest.mark.parametrize("net", NETS)
 async def test_frames_that_are_too_long_are_counted_and_nothing_else_is_lost(net: str) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    end = DeviceEnd(theirs.fileno(), "192.0.2.2", "255.255.255.0")
-    config = {"server": "192.0.2.1:1", "panel": "mcu", "net": net, "ip": f"{end.address}/24 192.0.2.1"}
+    end = DeviceEnd(theirs.fileno(), "192.0.2.2", 24)
+    config = {"server": "192.0.2.1:1", "panel": "mcu", "net": net, "ip": f"{end.address}/{end.prefix_bits} 192.0.2.1"}
     with trio.socket.from_stdlib_socket(ours) as line, theirs:
         async with open_machine(Plan(config=config, firmware=FIRMWARE, qemu=find_qemu(), net=net, link=end)) as machine:
             await machine.until("connecting", timeout_s=WITHIN_S)

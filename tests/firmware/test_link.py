@@ -42,7 +42,7 @@ async def device_on_a_link(server: Terminal, **plan: Any) -> AsyncIterator[tuple
         end = link.device
         assert end is not None
         host, port = link.server
-        config = {"server": f"{host}:{port}", "panel": "threadx-512", "ip": f"{end.address}/24 {host}"}
+        config = {"server": f"{host}:{port}", "panel": "threadx-512", "ip": f"{end.address}/{end.prefix_bits} {host}"}
         async with open_machine(Plan(config=config, firmware=FIRMWARE, qemu=find_qemu(), link=end, **plan)) as machine:
             yield machine, link
 
