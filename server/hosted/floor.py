@@ -194,10 +194,11 @@ class Floor:
                 while (living := record.living()) and time.monotonic() < deadline:
                     traces.ended |= kill(living)
                     await trio.sleep(KILL_PAUSE_S)
+            await trio.to_thread.run_sync(traces.look)
             await traces.end()
-            if traces.ended:
-                done.append(_counted(len(traces.ended), "process", "processes"))
-            pids |= {pid for pid, _ in traces.ended}
+            if ended := traces.ended | traces.seen:
+                done.append(_counted(len(ended), "process", "processes"))
+            pids |= {pid for pid, _ in ended}
             try:
                 await trio.to_thread.run_sync(self._sweep_files, folder, record, uid, pids, done)
             except OSError as error:

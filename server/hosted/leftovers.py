@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tilewire.server.hosted.folders import remove_tree
+from tilewire.server.x11.process import stat_of
 
 SYSTEM_V: Final = Path("/proc/sysvipc")
 SHARED_FOLDERS: Final = tuple(
@@ -103,5 +103,6 @@ def boot_id() -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is a process of that number."""
-    return os.path.exists(f"/proc/{pid}")
+    """Whether there is a process of that number, and not only what its parent has yet to hear of."""
+    stat = stat_of(pid)
+    return stat is not None and not stat.is_dead

@@ -17,6 +17,7 @@ from tilewire.server.hosted import hosted as hosted_module
 from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import open_hosted
 from tilewire.server.hosted.leftovers import segments
+from tilewire.server.x11.process import stat_of
 
 from tests.server.floor_counts import XTERM, Watch
 from tests.server.hosting import (
@@ -205,8 +206,6 @@ async def test_dead_orphans_do_not_pile_up_while_a_session_lives(floor: Floor, w
 
 
 def children(parent: int) -> list[tuple[int, str]]:
-    from tilewire.server.x11.process import stat_of
-
     found = (stat_of(int(name)) for name in os.listdir("/proc") if name.isdigit())
     return [(stat.pid, stat.state) for stat in found if stat is not None and stat.parent == parent]
 
