@@ -31,9 +31,9 @@ from tilewire.server.transport import WebRules
 log = logging.getLogger(__name__)
 
 PAGES: Final = files("tilewire.server.control") / "pages"
-PAGE_TYPES: Final = {"docs.html": "text/html", "docs.css": "text/css", "docs.js": "text/javascript"}
+PAGE_TYPES: Final = {"docs.html": "text/html", "docs.css": "text/css", "docs.js": "text/javascript", "docs.svg": "image/svg+xml"}
 PAGE_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Of the page: its own files and calls of this API, and nothing that stands in a text."""
@@ -222,6 +222,11 @@ def _described(app: Control) -> dict[str, Any]:
 def _finish(app: Control, path: str, method: str, operation: dict[str, Any]) -> None:
     """Exactly what this route does, and not what FastAPI's would."""
     responses = operation["responses"]
+    # The first sentence of what there is to say.
+    operation["summary"] = operation["description"].partition("\n")[0].partition(". ")[0].rstrip(".")
+    for response in responses.values():
+        if response["description"] == "Successful Response":
+            response["description"] = "done"
     if app.compat or path == "/health":
         operation.pop("security", None)
         responses.pop("401", None)
@@ -229,7 +234,7 @@ def _finish(app: Control, path: str, method: str, operation: dict[str, Any]) -> 
     else:
         operation["security"] = [{BEARER: []}]
         note = READERS if method == "get" else OPERATORS
-        operation["description"] = f"{operation.get('description', '')}\n\nIt {note}.".strip()
+        operation["description"] += f"\n\nIt {note}."
     if "HTTPValidationError" in str(responses.get("422")):
         # FastAPI's own words for what is a 400 here.
         del responses["422"]

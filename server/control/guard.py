@@ -31,7 +31,7 @@ WRONG_PER_MINUTE: Final = 20
 log, and for who has a script with an old token."""
 TOKEN: Final = "tilewire.token"
 """In a scope's state: the token that let the call in."""
-OPEN: Final = frozenset({"/health", "/openapi.json", "/docs", "/docs/docs.css", "/docs/docs.js"})
+OPEN: Final = frozenset({"/health", "/openapi.json", "/docs", "/docs/docs.css", "/docs/docs.js", "/docs/docs.svg"})
 """Paths that anybody may read: they show nothing of what runs here but the number of sessions."""
 READING: Final = frozenset({"GET", "HEAD"})
 COMPAT_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
