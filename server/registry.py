@@ -24,7 +24,8 @@ from tilewire.server.config import Access, Config, Profile, Size
 from tilewire.server.errors import ServerError
 from tilewire.server.events import Events
 from tilewire.server.handshake import Guest
-from tilewire.server.hosted import Floor, Hosted, Spec, open_hosted
+from tilewire.server.hosted.floor import Floor
+from tilewire.server.hosted.hosted import Hosted, Spec, open_hosted
 from tilewire.server.limits import Meter
 from tilewire.server.metered import Metered
 from tilewire.server.store import Store, StoreError

@@ -6,9 +6,10 @@ import logging
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from tilewire.server.door import Doorman, door_addresses, keep_door, open_door
 from tilewire.server.errors import ServerError
 from tilewire.server.events import Events
 from tilewire.server.handshake import Guest
-from tilewire.server.hosted import Floor, open_floor
+from tilewire.server.hosted.floor import Floor, open_floor
 from tilewire.server.keys import read_keys
 from tilewire.server.limits import Rate, WaitingRoom
 from tilewire.server.peers import user_of_peer
@@ -102,18 +103,20 @@ async def serve(config: Config) -> Ending:
         device_door = Security(security.context, required=settings.requires_tls(settings.listen))
         async with trio.open_nursery() as nursery:
             await nursery.start(registry.run)
-            guests = await stack.enter_async_context(trio.open_nursery())
-            nursery.start_soon(keep_door, listeners, authority, rules, registry.serve, guests, device_door, doorman)
-            log.info("devices connect to %s", ", ".join(door_addresses(listeners)))
-            control = settings.control
-            ports.add(await nursery.start(serve_app, make_app(service), control, security.context))
-            if settings.compat is not None:
-                ports.add(await nursery.start(serve_app, make_app(service, compat=True), settings.compat, None))
-            log.info("operators use the token in %s", token_file)
-            ending = await _until_stopped(signals, security, settings)
-            with trio.move_on_after(DRAIN_S):
-                await registry.stop(ending.text)
-            guests.cancel_scope.cancel()
+            async with trio.open_nursery() as guests:
+                keeping = partial(keep_door, listeners, authority, rules, registry.serve, guests)
+                nursery.start_soon(partial(keeping, security=device_door, doorman=doorman))
+                log.info("devices connect to %s", ", ".join(door_addresses(listeners)))
+                ports.add(await nursery.start(serve_app, make_app(service), settings.control, security.context))
+                if settings.compat is not None:
+                    app = make_app(service, compat=True)
+                    ports.add(await nursery.start(serve_app, app, settings.compat, None))
+                log.info("operators use the token in %s", token_file)
+                ending = await _until_stopped(signals, security, settings)
+                log.info("stopping: %d sessions", len(registry.all()))
+                with trio.move_on_after(DRAIN_S):
+                    await registry.stop(ending.text)
+                guests.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
     return ending
 
@@ -124,10 +127,12 @@ def _security(settings: Settings) -> Security:
     return Security(server_context(settings.tls_cert, settings.tls_key), required=settings.tls_only)
 
 
-def _inmates(floor: Floor) -> object:
+def _inmates(floor: Floor) -> Callable[[trio.SocketStream], bool]:
+    """Tells the programs of sessions by the user that they run as; where that is our own, nobody can tell."""
+
     def is_one(stream: trio.SocketStream) -> bool:
         user = user_of_peer(stream)
-        return user is not None and floor.owns_user(user)
+        return user is not None and floor.is_inmate(user)
 
     return is_one
 
