@@ -10,7 +10,6 @@ import socket
 import struct
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -28,8 +27,8 @@ _TAIL_LINES = 3
 
 _COOKIE_NAME = b"MIT-MAGIC-COOKIE-1"
 _COOKIE_BYTES = 16
-LOCKS: Final = Path("/tmp")
-"""Where X servers keep their locks (.Xn-lock), and a folder of their sockets (.X11-unix)."""
+SOCKETS: Final = Path("/tmp/.X11-unix")
+"""Where X servers have theirs."""
 
 # Xauth.h: one family for Unix sockets by host name, one that fits every address.
 _FAMILY_LOCAL, _FAMILY_WILD = 256, 65535
@@ -87,6 +86,7 @@ async def start_xvfb(
                     command += ["-dpi", str(density)]
                 fds = (xvfb_end,)
                 async with start_child(command, env=env, stderr=stderr, pass_fds=fds, grace_s=grace_s) as process:
+                    name: str | None = None
                     try:
                         if born is not None:
                             born(process.pid)
@@ -101,35 +101,30 @@ async def start_xvfb(
                         yield XvfbServer(name, xauthority, process)
                     finally:
                         await process.end(grace_s)
-                        # It clears away after itself unless it was killed. While its process id is still its own, no
-                        # other X server takes its display's number.
-                        clear_display(process.pid)
+                        # Unless it was killed it has done that itself.
+                        if name is not None:
+                            clear_display(name)
 
 
-def clear_display(pid: int, *, before_ticks: int | None = None) -> list[str]:
-    """Remove the locks and sockets of an X server that has ended. Returns the names of its displays.
+def clear_display(name: str) -> bool:
+    """Remove the socket of a display whose X server was killed. Returns whether there was one.
 
-    `before_ticks`: only those from before then, in clock ticks since the machine's start, where another process has had
-    that number since.
+    (By -displayfd a server takes the first number whose sockets it can have, and makes no lock.) Where another X server
+    has the number by now it is left alone.
     """
-    found = []
-    for lock in LOCKS.glob(".X*-lock"):
-        with suppress(OSError, ValueError):
-            number = int(lock.name[2 : -len("-lock")])
-            if int(lock.read_bytes()) != pid:
-                continue
-            if before_ticks is not None and lock.stat().st_mtime > _wall_s(before_ticks):
-                continue
-            with suppress(FileNotFoundError):
-                (LOCKS / ".X11-unix" / f"X{number}").unlink()
-            lock.unlink()
-            found.append(f":{number}")
-    return found
-
-
-def _wall_s(ticks: int) -> float:
-    """Seconds since 1970 of a time in clock ticks since the machine's start."""
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    path = _socket_path(name)
+    with socket.socket(socket.AF_UNIX) as claim, socket.socket(socket.AF_UNIX) as probe:
+        try:
+            # X servers bind this one too. While we have it, none begins to use the number.
+            claim.bind(f"\0{path}")
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            with suppress(OSError):
+                path.unlink()
+                return True
+        except OSError:
+            pass
+    return False
 
 
 async def _display_name(numbers: trio.abc.ReceiveStream, process: Child, messages: Path) -> str:
@@ -167,10 +162,14 @@ def _tail(path: Path) -> str:
     return " ".join(path.read_text(errors="replace").split("\n")[-_TAIL_LINES:]).strip()
 
 
+def _socket_path(name: str) -> Path:
+    return SOCKETS / f"X{name[1:]}"
+
+
 def _address(name: str) -> str:
-    path = f"/tmp/.X11-unix/X{name[1:]}"
+    path = _socket_path(name)
     # Where nobody may create the folder, X servers listen in the abstract namespace only.
-    return path if Path(path).exists() else f"\0{path}"
+    return str(path) if path.exists() else f"\0{path}"
 
 
 def _counted(field: bytes) -> bytes:

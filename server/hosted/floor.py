@@ -23,7 +23,7 @@ from tilewire.server.hosted.leftovers import boot_id, is_alive, remove_of_user, 
 from tilewire.server.hosted.place import PASSABLE, PRIVATE, KeptHome, Place, load_kept, make_private
 from tilewire.server.hosted.record import RECORD, Record
 from tilewire.server.program import Traces, kill
-from tilewire.server.x11.process import Account, adopt_orphans, launcher, reap_orphans, stat_of
+from tilewire.server.x11.process import Account, adopt_orphans, launcher, reap_orphans
 from tilewire.server.xvfb import clear_display
 
 if TYPE_CHECKING:
@@ -203,10 +203,11 @@ class Floor:
                 while (living := record.living()) and time.monotonic() < deadline:
                     traces.ended |= kill(living)
                     await trio.sleep(KILL_PAUSE_S)
+            await trio.to_thread.run_sync(traces.look)
             await traces.end()
-            if traces.ended:
-                done.append(_counted(len(traces.ended), "process", "processes"))
-            pids |= {pid for pid, _ in traces.ended}
+            if ended := traces.ended | traces.seen:
+                done.append(_counted(len(ended), "process", "processes"))
+            pids |= {pid for pid, _ in ended}
             try:
                 await trio.to_thread.run_sync(self._sweep_files, folder, record, uid, pids, done)
             except OSError as error:
@@ -217,12 +218,8 @@ class Floor:
     def _sweep_files(
         self, folder: Path, record: Record | None, uid: int | None, pids: set[int], done: list[str]
     ) -> None:
-        if record is not None and record.xvfb is not None and record.boot == boot_id():
-            # Where another process has got that number, it is its start that tells their locks apart.
-            pid = record.xvfb[0]
-            other = stat_of(pid)
-            names = clear_display(pid, before_ticks=other.start if other is not None else None)
-            done += [f"display {name}" for name in names]
+        if record is not None and record.display is not None and clear_display(record.display):
+            done.append(f"display {record.display}")
         if uid is not None:
             done += remove_of_user(uid)
         elif record is not None and record.boot == boot_id():

@@ -301,6 +301,7 @@ async def _begin(stack: AsyncExitStack, spec: Spec, floor: Floor) -> Hosted:
             grace_s=XVFB_GRACE_S,
         )
     )
+    place.note_display(xvfb.display_name)
     place.put_xauthority(xvfb.xauthority)
     await set_keyboard(xvfb.display_name, profile.keyboard)
     hosted = Hosted(spec, place, xvfb, {**environment, "DISPLAY": xvfb.display_name})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tilewire.server.hosted.folders import remove_tree
+from tilewire.server.x11.process import stat_of
 
 SYSTEM_V: Final = Path("/proc/sysvipc")
 SHARED_FOLDERS: Final = tuple(
@@ -59,12 +59,12 @@ def remove_segments(pids: Collection[int], since_s: float) -> int:
 def remove_of_user(uid: int) -> list[str]:
     """Remove all that a user of nobody else's has left, which runs nothing any more. Returns sentences. Blocks."""
     sentences = []
-    for name, call, title in (
-        ("shm", "shmctl", "shared memory segment"),
-        ("sem", "semctl", "semaphore set"),
-        ("msg", "msgctl", "message queue"),
+    for name, key, call, title in (
+        ("shm", "shmid", "shmctl", "shared memory segment"),
+        ("sem", "semid", "semctl", "semaphore set"),
+        ("msg", "msqid", "msgctl", "message queue"),
     ):
-        ids = [int(row[f"{name}id"]) for row in _rows(name) if uid in (int(row["uid"]), int(row["cuid"]))]
+        ids = [int(row[key]) for row in _rows(name) if uid in (int(row["uid"]), int(row["cuid"]))]
         if count := sum(_remove(call, number) for number in ids):
             sentences.append(f"{count} {title}{'s' * (count != 1)}")
     files = 0
@@ -103,5 +103,6 @@ def boot_id() -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is a process of that number."""
-    return os.path.exists(f"/proc/{pid}")
+    """Whether there is a process of that number, and not only what its parent has yet to hear of."""
+    stat = stat_of(pid)
+    return stat is not None and not stat.is_dead

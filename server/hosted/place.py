@@ -67,6 +67,11 @@ class Place:
         self.record.xvfb = identity(pid)
         self.record.save(self.folder)
 
+    def note_display(self, name: str) -> None:
+        """Write down which display that has."""
+        self.record.display = name
+        self.record.save(self.folder)
+
     def note_program(self, pid: int) -> None:
         """Write down that this process was started for it."""
         found = identity(pid)

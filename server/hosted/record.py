@@ -28,6 +28,8 @@ class Record:
     """Seconds since 1970."""
     xvfb: tuple[int, int] | None = None
     """Process id and start, as /proc has it."""
+    display: str | None = None
+    """As X calls it: ":5"."""
     programs: list[tuple[int, int]] = field(default_factory=list)
     """Likewise."""
 

@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _SENTENCE_BYTES: Final = 4096
 _ours: set[int] = set()
 """Children that `start_child` knows; where we adopt orphans, others that lead sessions of their own are orphans."""
 _adopting = False
+_starting = threading.Lock()
+"""Held while a child is there that is not among `_ours` yet: other threads look for orphans too."""
 
 
 @cache
@@ -91,16 +94,19 @@ def orphans() -> list[Stat]:
     if not _adopting:
         return []
     session = os.getsid(0)
-    found = (stat_of(pid) for pid in _children() if pid not in _ours)
+    with _starting:
+        strangers = [pid for pid in _children() if pid not in _ours]
+    found = map(stat_of, strangers)
     return [stat for stat in found if stat is not None and stat.session != session and stat.parent == os.getpid()]
 
 
 def reap_orphans() -> None:
     """Let go of those that have ended."""
-    for stat in orphans():
-        if stat.is_dead:
+    # The list of children may lack some while it changes.
+    while dead := [stat.pid for stat in orphans() if stat.is_dead]:
+        for pid in dead:
             with suppress(ChildProcessError):
-                os.waitpid(stat.pid, os.WNOHANG)
+                os.waitpid(pid, os.WNOHANG)
 
 
 def _children() -> list[int]:
@@ -223,6 +229,7 @@ class Child:
         """End it and let go of its number: for `start_child`; a child is of no use afterwards."""
         await self.end(grace_s)
         self._process.poll()
+        _ours.discard(self.pid)
 
 
 @asynccontextmanager
@@ -266,22 +273,23 @@ async def start_child(
             setpriv = shutil.which("setpriv")
             prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv is not None else []
         try:
-            process = subprocess.Popen(  # noqa: ASYNC220 - see above
-                [*prefix, *command],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env=env,
-                cwd=None if launch is not None else cwd,
-                pass_fds=given,
-                start_new_session=True,
-            )
+            with _starting:
+                process = subprocess.Popen(  # noqa: ASYNC220 - see above
+                    [*prefix, *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    env=env,
+                    cwd=None if launch is not None else cwd,
+                    pass_fds=given,
+                    start_new_session=True,
+                )
+                _ours.add(process.pid)
         except OSError:
             if started is not None:
                 await reports.aclose()
             raise
     child = Child(process)
-    _ours.add(process.pid)
     try:
         if started is not None:
             async with reports:
@@ -289,7 +297,6 @@ async def start_child(
         yield child
     finally:
         await child.forget(grace_s)
-        _ours.discard(process.pid)
 
 
 async def _hear(reports: trio.abc.ReceiveStream, child: Child) -> None:

@@ -26,7 +26,7 @@ from tilewire.server.hosted.hosted import Hosted, open_hosted
 from tilewire.server.hosted.leftovers import SHARED_FOLDERS, segments
 from tilewire.server.program import mark_of, uids_of
 from tilewire.server.x11.process import stat_of
-from tilewire.server.xvfb import LOCKS
+from tilewire.server.xvfb import SOCKETS
 
 from tests.server.hosting import floored, new_ground, profile, spec
 
@@ -114,13 +114,13 @@ class Watch:
 
     def _display_files(self) -> list[str]:
         found = []
-        for lock in LOCKS.glob(".X*-lock"):
+        for lock in Path("/tmp").glob(".X*-lock"):
             with suppress(OSError, ValueError):
                 if int(lock.read_text()) in self.servers:
                     found.append(str(lock))
         for number in self.displays:
             # Another's X server may have the number by now.
-            path = LOCKS / ".X11-unix" / f"X{number}"
+            path = SOCKETS / f"X{number}"
             with socket.socket(socket.AF_UNIX) as probe:
                 try:
                     probe.connect(str(path))
