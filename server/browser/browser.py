@@ -21,7 +21,7 @@ from tilewire.server.browser.pipe import DevTools, Event, Params, open_devtools
 from tilewire.server.browser.resolve import Names
 from tilewire.server.browser.sentences import said
 from tilewire.server.browser.touch import MAX_FINGERS, Fingers, Spot
-from tilewire.server.browser.urls import BLANK, WEB, DefaultRules, Rules, check_url, host_of
+from tilewire.server.browser.urls import BLANK, WEB, DefaultRules, Rules, check_url, host_of, shortened
 
 LOAD_S: Final = 30.0
 """Until a page has to have committed; browsers give up on silent servers after minutes. Jiomosa's wait, too."""
@@ -29,6 +29,8 @@ START_S: Final = 20.0
 """Seen: 0.9 s from the start of the process to the first answer."""
 SIZE_S: Final = 1.0
 """A page that computes without end does not tell its size: the last one known is given."""
+ERROR_PAGE_S: Final = 1.0
+"""From the browser's word that a load failed until its page about it is there; then it is said all the same."""
 TOUCH_S: Final = 1.0
 """So long a touch may wait for a page before the next one is sent all the same."""
 STRANGER_S: Final = 2.0
@@ -42,6 +44,9 @@ MAX_TITLE: Final = 1024
 MAX_STRANGERS: Final = 16
 """New windows that are waited for at once; a page that opens more has them closed at once."""
 
+_WITHIN: Final = "within the document"
+"""In place of a loader's id, which is hexadecimal."""
+_ABORTED: Final = "net::ERR_ABORTED"
 _ERROR_PAGE: Final = "chrome-error:"
 _FRAMES_OWN: Final = ("about", "data", "blob", "chrome-error")
 """Schemes of frames whose content is their page's own."""
@@ -64,6 +69,8 @@ class _Load:
     url: str
     loader: str | None = None
     """None until the browser has named it; "" where any commit will do."""
+    verdict: str | None = None
+    """Why it will have failed once the error page is there."""
     why: str | None = None
     """Why it failed."""
     over: trio.Event = field(default_factory=trio.Event)
@@ -101,6 +108,8 @@ class Browser:
         self._found = trio.Event()
         self._load: _Load | None = None
         self._commit: _Commit | None = None
+        self._within = 0
+        """Navigations within the document."""
         self._refused: dict[str, str] = {}
         """Why the newest document of the top frame was refused, by URL; one entry at most."""
         self._dialog: str | None = None
@@ -151,7 +160,8 @@ class Browser:
         except (CallRefused, KeyError, IndexError, TypeError):
             # In the moment of a swap there is none.
             title, url = "", self._commit.url if self._commit else BLANK
-        with trio.move_on_after(SIZE_S):
+        # Nor does one that shows a dialog.
+        with trio.move_on_after(SIZE_S if self._dialog is None else 0):
             await self._measure()
         return Page(_whole(title)[:MAX_TITLE], _whole(url), *self._size)
 
@@ -202,11 +212,11 @@ class Browser:
             if self._load is None:
                 with trio.move_on_after(SIZE_S), suppress(CallRefused):
                     await self._call("Page.stopLoading")
-            raise LoadFailed(f"{load.url} did not answer within {timeout_s:g} s")
+            raise LoadFailed(f"{shortened(load.url)} did not answer within {timeout_s:g} s")
         if load.why is not None:
             if self.gone:
                 raise BrowserGone(load.why)
-            raise LoadFailed(f"{load.url} was not loaded: {load.why}")
+            raise LoadFailed(f"{shortened(load.url)} was not loaded: {load.why}")
         return await self.page()
 
     async def _begun(self, load: _Load, begin: Callable[[_Load], Awaitable[None]]) -> None:
@@ -224,6 +234,7 @@ class Browser:
             nursery.cancel_scope.cancel()
 
     async def _navigate(self, load: _Load) -> None:
+        within = self._within
         try:
             answer = await self._call("Page.navigate", {"url": load.url})
         except CallRefused as problem:
@@ -231,23 +242,31 @@ class Browser:
             return
         if answer.get("isDownload"):
             load.fail("it is a download, which is not shown")
-        elif error := answer.get("errorText"):
-            load.fail(self._refused.get(self._target) or said(str(error)))
-        elif not (loader := answer.get("loaderId")):
-            # Within the document: nothing is fetched, nothing commits.
-            load.succeed()
+        elif "loaderId" not in answer:
+            # Within the document: nothing is fetched.
+            load.loader = _WITHIN
+            if self._within != within:
+                load.succeed()
         else:
-            load.loader = str(loader)
-            if self._commit is not None and self._commit.loader == loader:
+            error = answer.get("errorText")
+            if error:
+                load.verdict = self._refused.get(self._target) or said(str(error))
+            load.loader = str(answer["loaderId"])
+            if self._commit is not None and self._commit.loader == load.loader:
                 self._judge_commit(load, self._commit)
+            if error:
+                # Nothing commits where there was nothing to show (204).
+                with trio.move_on_after(0 if error == _ABORTED else ERROR_PAGE_S):
+                    await load.over.wait()
+                load.fail(load.verdict or "")
 
     def _judge_commit(self, load: _Load, commit: _Commit) -> None:
         if load.loader is None:
             return
         if load.loader and commit.loader != load.loader:
-            load.fail("another navigation took its place")
+            load.fail(load.verdict or "another navigation took its place")
         elif commit.unreachable is not None:
-            load.fail(self._refused.get(self._target) or "the browser shows an error page instead")
+            load.fail(load.verdict or self._refused.get(self._target) or "the browser shows an error page instead")
         else:
             load.succeed()
 
@@ -307,6 +326,13 @@ class Browser:
             self._judge_commit(self._load, commit)
         self._look_at(commit.url)
 
+    def _navigated_within(self, params: Params) -> None:
+        if params["frameId"] != self._target:
+            return
+        self._within += 1
+        if self._load is not None and self._load.loader == _WITHIN:
+            self._load.succeed()
+
     def _look_at(self, url: str) -> None:
         """The browser's own pages are not fetched, so they are seen only when they are there."""
         if url.startswith((*(f"{scheme}:" for scheme in WEB), _ERROR_PAGE, BLANK, "blob:http")) or not url:
@@ -333,7 +359,9 @@ class Browser:
     def _crashed(self, _: Params) -> None:
         self._fingers.cancel()
         if self._load is not None:
-            self._load.fail("the page crashed")
+            # The old page's end is no loss; without an answer as yet it may be the old one's.
+            if self._load.loader is not None:
+                self._load.fail("the page crashed")
             return
         now_s = trio.current_time()
         self._crashed_s = [at for at in self._crashed_s if now_s - at < REVIVALS_S] + [now_s]
@@ -506,6 +534,7 @@ _HANDLERS: Final[dict[str, Callable[[Browser, Any], None]]] = {
     "Fetch.requestPaused": Browser._paused,  # noqa: SLF001 - the class's own table
     "Inspector.targetCrashed": Browser._crashed,  # noqa: SLF001
     "Page.frameNavigated": Browser._navigated,  # noqa: SLF001
+    "Page.navigatedWithinDocument": Browser._navigated_within,  # noqa: SLF001
     "Page.javascriptDialogClosed": Browser._dialog_closed,  # noqa: SLF001
     "Page.javascriptDialogOpening": Browser._dialog_opened,  # noqa: SLF001
     "Target.targetCreated": Browser._target_created,  # noqa: SLF001

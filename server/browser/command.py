@@ -125,8 +125,10 @@ def _language(locale: str) -> str | None:
 
 
 def _resolver_flags(profile: BrowserProfile) -> list[str]:
-    """The profile's rules, then, for what is no document as well, those that no link-local host passes."""
-    rules = [profile.host_resolver_rules] if profile.host_resolver_rules else []
-    if not profile.url_rules.allow_link_local:
-        rules += [f"MAP {pattern} ~NOTFOUND" for pattern in refused_by_resolver()]
+    """First, since the first that fits counts, that no link-local host is found, for images and scripts as for
+    documents; then the profile's rules."""
+    refused = () if profile.url_rules.allow_link_local else refused_by_resolver()
+    rules = [f"MAP {pattern} ~NOTFOUND" for pattern in refused]
+    if profile.host_resolver_rules:
+        rules.append(profile.host_resolver_rules)
     return [f"--host-resolver-rules={', '.join(rules)}"] if rules else []

@@ -134,6 +134,11 @@ def host_of(url: str) -> str | None:
     return _authority(authority)[0]
 
 
+def shortened(text: str) -> str:
+    """For a sentence."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
 def check_address(host: str, address: Address, rules: Rules) -> None:
     """Raise UrlRefused where a name leads to an address that would be refused itself."""
     if not rules.allow_link_local and (why := _why_internal(address)) is not None:
@@ -337,5 +342,4 @@ def _carried(address: Address) -> Iterator[Address]:
 
 def _shown(text: str) -> str:
     """For a sentence: nothing that a terminal or a log would act on."""
-    shown = unquote(text) if text.isascii() else text
-    return ascii(shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}...")
+    return ascii(shortened(unquote(text) if text.isascii() else text))
