@@ -13,7 +13,7 @@ class Metered:
 
     def __init__(self, inner: Transport, meter: Meter) -> None:
         self._inner = inner
-        self._meter = meter
+        self.meter = meter
         self._send_at_s = self._receive_at_s = 0.0
         self.peer = inner.peer
 
@@ -26,14 +26,14 @@ class Metered:
         await trio.sleep_until(self._receive_at_s)
         data = await self._inner.receive()
         now = trio.current_time()
-        self._receive_at_s = now + self._meter.received(len(data), now)
+        self._receive_at_s = now + self.meter.received(len(data), now)
         return data
 
     async def send(self, data: bytes) -> None:
         await trio.sleep_until(self._send_at_s)
         await self._inner.send(data)
         now = trio.current_time()
-        self._send_at_s = now + self._meter.sent(len(data), now)
+        self._send_at_s = now + self.meter.sent(len(data), now)
 
     async def finish(self) -> None:
         await self._inner.finish()

@@ -19,7 +19,7 @@ import trio
 
 from tilewire.protocol import Code, Connection, RemoteProtocolError
 from tilewire.protocol import messages as m
-from tilewire.server.browser import UrlRefused, check_url
+from tilewire.server.browser import Page, UrlRefused, check_url
 from tilewire.server.config import Access, Config, Profile, Size
 from tilewire.server.errors import ServerError
 from tilewire.server.events import Events
@@ -237,7 +237,7 @@ class Registry:
         entry, _ = self.expect(session_id)
         await self._close(entry, Code.SESSION_ENDED, text)
 
-    async def load(self, session_id: str, url: str) -> object:
+    async def load(self, session_id: str, url: str) -> Page:
         """Send a session's browser to `url`; returns the page. Raises Refused."""
         entry, hosted = self.expect(session_id)
         if hosted.browser is None:

@@ -45,16 +45,30 @@ RECORDER: Final = 0xFFFF_FFFF
 class Session:
     """One display, its picture, its viewers."""
 
-    def __init__(self, name: str, display: Display, fps: int, *, resume_s: float = RESUME_S) -> None:
-        """`resume_s`: for how long a device that lost its connection can go on where it was."""
+    def __init__(
+        self,
+        name: str,
+        display: Display,
+        fps: int,
+        *,
+        quality: int = 75,
+        adaptive: bool = True,
+        resume_s: float = RESUME_S,
+    ) -> None:
+        """`fps` at most, `quality` (of JPEG) and `adaptive`: what viewers begin with. `resume_s`: for how long a device
+        that lost its connection can go on where it was.
+        """
         self.name = name
         _check_size(display.name, display.size)
         self._display = display
-        self._fps = fps
+        self.setting = m.Setting(fps=fps, quality=quality, adaptive=int(adaptive))
+        """What viewers begin with, and the most updates a second that they may have."""
         self.size = display.size
         self._screen = Screen(*display.size)
         self._screen_lock = trio.Lock()
         """Held while the picture is written, and while a thread reads it."""
+        self._capture_lock = trio.Lock()
+        """Held while the display is captured: one may at a time."""
         self._viewers: dict[int, Viewer] = {}
         self._emptied = trio.Event()
         self._holder: Viewer | None = None
@@ -110,15 +124,24 @@ class Session:
                 nursery.start_soon(run, task)
         raise lost[0]
 
+    async def picture(self) -> tuple[tuple[int, int], bytes]:
+        """What the screen shows now: its size, and blue, green, red, unused byte per pixel. Raises DisplayLost."""
+        async with self._capture_lock:
+            if self.captures == 0 or self.stale or self.is_resizing:
+                await self._take(await (self._display.capture() if self.captures else self._display.capture_all()))
+            return self.size, bytes(self._screen.pixels)
+
     async def _capture(self) -> None:
-        await self._take(await self._display.capture_all())
+        async with self._capture_lock:
+            await self._take(await self._display.capture_all())
         while True:
             await self._display.wait_damage()
             if not (self.is_resizing or any(viewer.hungry for viewer in self._viewers.values())):
                 self._look = trio.Event()
                 await self._look.wait()
                 continue
-            await self._take(await self._display.capture())
+            async with self._capture_lock:
+                await self._take(await self._display.capture())
 
     async def _hear(self) -> None:
         """Pass on what the display tells besides pixels."""
@@ -252,6 +275,11 @@ class Session:
         if self._holder is viewer and other is not None and other.may_steer:
             self._give(other)
 
+    def hand_control(self, viewer: Viewer) -> None:
+        """Give control to `viewer`, whoever had it: the operator's word."""
+        if self._holder is not viewer:
+            self._give(viewer)
+
     def _give(self, viewer: Viewer | None) -> None:
         self._holder = viewer
         for other in self._viewers.values():
@@ -269,7 +297,7 @@ class Session:
             if self._ended is not None:
                 raise RemoteProtocolError(self._ended.code, str(self._ended))
             self._numbers += 1
-            viewer = Viewer(self, connection, transport, self._numbers, self._fps, kept, resumed, guest)
+            viewer = Viewer(self, connection, transport, self._numbers, self.setting, kept, resumed, guest)
             self._viewers[viewer.number] = viewer
         self._count_clipboards()
         if viewer.may_steer and (self._holder is None or self._holder.leaves):
@@ -309,7 +337,7 @@ class Session:
         """
         if self._ended is not None:
             raise RemoteProtocolError(self._ended.code, str(self._ended))
-        viewer = Viewer(self, connection, transport, RECORDER, self._fps, None, Resumed.NOT_ASKED)
+        viewer = Viewer(self, connection, transport, RECORDER, self.setting, None, Resumed.NOT_ASKED)
         assert not viewer.may_steer
         self._viewers[viewer.number] = viewer
         joined(viewer)
@@ -328,6 +356,12 @@ class Session:
     def viewers(self) -> list[Viewer]:
         """Who looks now, in the order in which they came; what records the session is not counted."""
         return [viewer for viewer in self._viewers.values() if viewer.number != RECORDER]
+
+    def configure(self, setting: m.Setting) -> None:
+        """The operator's settings, for all viewers that are there and all that come."""
+        self.setting = setting
+        for viewer in self.viewers:
+            viewer.configure(setting)
 
     async def until_left(self) -> None:
         """Return when nobody looks."""

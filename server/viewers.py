@@ -7,7 +7,7 @@ import math
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -42,6 +42,7 @@ from tilewire.server.display import DisplayLost
 from tilewire.server.encoder import MOVE_MIN_AREA, Damage, Encoder, Touched, Update
 from tilewire.server.handshake import Guest, read_event
 from tilewire.server.kept import Kept
+from tilewire.server.metered import Metered
 from tilewire.server.pacing import Pacing
 from tilewire.server.pointing import Pointing
 from tilewire.server.steering import INPUT_MESSAGES, Steering
@@ -94,6 +95,38 @@ def is_brief(damage: list[Rect], pan: tuple[int, int]) -> bool:
     return pixels < MOVE_MIN_AREA or (pixels <= INLINE_PIXELS and area.area <= INLINE_AREA)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How things stand with one viewer."""
+
+    number: int
+    device: str
+    peer: str
+    proven: bool
+    """Whether the device has shown its key."""
+    since_s: float
+    """How long ago it was welcomed."""
+    role: Role
+    may_steer: bool
+    panel: tuple[int, int]
+    pixel_format: str
+    fps: int
+    quality: int
+    adaptive: bool
+    paused: bool
+    updates: int
+    """Sent."""
+    bytes_down: int | None
+    """To the device, since it was welcomed; what TLS and WebSocket add is not counted. None: nobody counts."""
+    bytes_up: int | None
+    in_flight_bytes: int
+    """Sent and not acknowledged."""
+    round_trip_s: float | None
+    """The shortest from an update to its acknowledgement."""
+    bytes_per_s: float | None
+    """By the last acknowledgement."""
+
+
 class Viewer:
     """The life of one viewer between WELCOME and goodbye."""
 
@@ -103,12 +136,14 @@ class Viewer:
         connection: Connection,
         transport: Transport,
         number: int,
-        fps: int,
+        setting: m.Setting,
         kept: Kept | None,
         resumed: Resumed,
         guest: Guest | None = None,
     ) -> None:
-        """`kept`: what this viewer goes on from, where `resumed` is RESUMED. `guest`: what it may, and how long."""
+        """`setting`: at first; its rate is also the most. `kept`: what this viewer goes on from, where `resumed` is
+        RESUMED. `guest`: what it may, and how long.
+        """
         hello = connection.hello
         assert hello is not None
         self._session = session
@@ -124,22 +159,25 @@ class Viewer:
         self._capabilities = hello.capabilities & IN_FORCE
         if not self.may_steer:
             self._capabilities &= ~Capability.CLIPBOARD
-        self._max_fps = fps
+        self._may_ever_steer = self.may_steer
+        self._welcomed_s = trio.current_time()
+        self._max_fps = setting.fps
         self.token = secrets.token_bytes(TOKEN_SIZE)
         """With it the device may go on where this connection ended."""
         self._resumed = resumed
         self._encoder = Encoder(hello, self._capabilities)
+        self._encoder.quality = setting.quality
         self._encoding = trio.Lock()
         """Held by whoever uses the encoder."""
         self._view = View(session.size, (hello.panel.width, hello.panel.height))
-        self._settings = m.Setting(fps=fps, quality=75, adaptive=1)
+        self._settings = setting
         self._pointing = Pointing(hello.cursor, hello.max_message)
         if kept is not None and hello.resume is not None:
             self._encoder.adopt(kept.encoder, hello.resume.update)
             self._encoder.quality = kept.settings.quality
             self._pointing.adopt(kept.pointing, hello.resume.update)
             self._view = replace(kept.view, session=session.size)
-            self._settings = kept.settings
+            self._settings = replace(kept.settings, fps=min(kept.settings.fps, setting.fps))
             connection.rules.adopt(kept.rules)
         self._followed = session.pointer
         """Where the window has followed the pointer to."""
@@ -203,7 +241,7 @@ class Viewer:
     @property
     def takes_clipboard(self) -> bool:
         """Whether the session's clipboard is sent to this viewer."""
-        return bool(self._capabilities & Capability.CLIPBOARD)
+        return self.may_steer and bool(self._capabilities & Capability.CLIPBOARD)
 
     def is_same_device(self, connection: Connection) -> bool:
         """Whether the device of another connection is this one's: what proved nothing has to know our boot id too."""
@@ -273,6 +311,48 @@ class Viewer:
         self._say_newest(m.ControlState(role=self._role, holder=self._session.holder_number))
         if self._role is not Role.CONTROL:
             self._steering.control_lost()
+
+    def allow_steering(self, allowed: bool) -> bool:
+        """Whether it may steer from now on, as far as it ever may. Returns False where it never may."""
+        if allowed and not self._may_ever_steer:
+            return False
+        self.may_steer = allowed
+        if not allowed:
+            self._session.release_control(self)
+        self.control_changed()
+        return True
+
+    def configure(self, setting: m.Setting) -> None:
+        """Settings of the operator's: as if the device had asked for them, and no rate above them from now on."""
+        self._max_fps = setting.fps
+        self._set(setting)
+        self.wake()
+
+    def status(self) -> Status:
+        """How things stand."""
+        pacing, panel = self._pacing, self._encoder.panel
+        meter = self._transport.meter if isinstance(self._transport, Metered) else None
+        return Status(
+            number=self.number,
+            device=self._hello.device_id,
+            peer=self._transport.peer,
+            proven=_proven(self._connection),
+            since_s=trio.current_time() - self._welcomed_s,
+            role=self._role,
+            may_steer=self.may_steer,
+            panel=(panel.width, panel.height),
+            pixel_format=self._connection.rules.format.name,
+            fps=self._settings.fps,
+            quality=self._settings.quality,
+            adaptive=bool(self._settings.adaptive),
+            paused=self._paused,
+            updates=self._update,
+            bytes_down=meter.down if meter is not None else None,
+            bytes_up=meter.up if meter is not None else None,
+            in_flight_bytes=pacing.in_flight_bytes,
+            round_trip_s=pacing.round_trip_s,
+            bytes_per_s=pacing.bytes_per_s,
+        )
 
     def exact_picture(self) -> bytes | None:
         """What the device shows once it has all that was sent, as stored pixels; None where that is not exact now."""

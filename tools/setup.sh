@@ -172,11 +172,12 @@ python_packages() {
     echo "$key" >.venv/tilewire-lock
 }
 
-# Everything the compiled part is made of. Python files are read where they are and need no installation; firmware is
-# built apart.
+# Everything the compiled part is made of, and the names of all packages: an editable installation knows those that
+# were there. Other Python files are read where they are and need no installation; firmware is built apart.
 build_key() {
     {
         cat .venv/tilewire-venv .venv/tilewire-lock
+        find protocol server simulator -name __init__.py | LC_ALL=C sort
         find pyproject.toml CMakeLists.txt tools/emit_cffi.py clients/threadx server simulator \
             -path simulator/firmware -prune -o -type f \
             \( -name '*.[ch]' -o -name '*.cdef' -o -name CMakeLists.txt -o -name pyproject.toml -o -name '*.cmake' \

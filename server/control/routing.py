@@ -1,0 +1,106 @@
+"""What all routes share: the service behind them, the session that is meant, and how wrong bodies are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final, NamedTuple, cast
+
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tilewire.server.browser import Browser
+from tilewire.server.control.errors import ApiError
+from tilewire.server.control.models import NAME
+from tilewire.server.control.service import Service
+from tilewire.server.hosted import Hosted
+from tilewire.server.registry import Entry
+
+MAX_DETAIL: Final = 500
+"""Characters of what is wrong with a body."""
+
+FAILURES: Final = {
+    "create": "Failed to create session",
+    "load": "Failed to load URL",
+    "click": "Failed to send click",
+    "scroll": "Failed to send scroll",
+    "text": "Failed to send text",
+    "key": "Failed to send key",
+}
+"""Jiomosa's words for bodies that it does not understand, by operation."""
+OTHER_FAILURE: Final = "what was asked for makes no sense"
+
+
+class Target(NamedTuple):
+    """The session of a path."""
+
+    entry: Entry
+    hosted: Hosted
+
+
+class Route(APIRoute):
+    """A session that is not there comes before a body that is wrong, as Jiomosa has it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if "session_id" in request.path_params:
+                expect(request)
+            try:
+                return await handler(request)
+            except RequestValidationError as error:
+                raise ApiError(400, FAILURES.get(self.name, OTHER_FAILURE), detail=_words(error)) from error
+            except HTTPException as error:
+                if error.status_code != 400:
+                    raise
+                raise ApiError(400, FAILURES.get(self.name, OTHER_FAILURE), detail=str(error.detail)) from error
+
+        return handle
+
+
+def router(tag: str) -> APIRouter:
+    """Routes of one chapter of the description."""
+    return APIRouter(route_class=Route, tags=[tag])
+
+
+def service_of(request: Request) -> Service:
+    """The server behind the application."""
+    return cast(Service, request.app.state.service)
+
+
+def expect(request: Request) -> Target:
+    """The running session that a path names. Raises ApiError."""
+    session_id = request.path_params["session_id"]
+    entry = service_of(request).registry.get(session_id)
+    if entry is None or entry.hosted is None:
+        raise ApiError(404, "Session not found", session_id=session_id[:MAX_DETAIL])
+    return Target(entry, entry.hosted)
+
+
+def _expected(
+    request: Request, session_id: Annotated[str, Path(pattern=NAME, description="the session's id")]
+) -> Target:
+    return expect(request)
+
+
+def browser_of(here: Target) -> Browser | None:
+    """What drives the session's browser; None where its program is none that can be driven."""
+    return cast(Browser | None, here.hosted.browser)
+
+
+ServiceHere = Annotated[Service, Depends(service_of)]
+SessionHere = Annotated[Target, Depends(_expected)]
+
+
+def _words(error: RequestValidationError) -> str:
+    """What is wrong, and where."""
+    found: list[str] = []
+    for each in cast(list[dict[str, Any]], error.errors()):
+        place = ".".join(str(part) for part in each["loc"] if part != "body")
+        reason = each.get("ctx", {}).get("error") if each["type"] == "json_invalid" else None
+        found.append(": ".join(part for part in (place, str(reason or each["msg"])) if part))
+    # Half of a surrogate pair can stand in JSON, and in no answer.
+    return "; ".join(found).encode(errors="replace").decode()[:MAX_DETAIL]
