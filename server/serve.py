@@ -83,7 +83,7 @@ async def serve(config: Config) -> Ending:
         signals = stack.enter_context(trio.open_signal_receiver(*SIGNALS))
         security = _security(settings)
         keys = read_keys(settings.keys) if settings.keys is not None else {}
-        store = await stack.enter_async_context(open_store(settings.state, serving=True))
+        store = await stack.enter_async_context(open_store(settings.state, secret=settings.secret, serving=True))
         floor = await stack.enter_async_context(open_floor(settings.state, user=settings.user))
         token_file = await write_token(store, settings.state)
         listeners = await open_door(settings.listen.host, settings.listen.port)
@@ -94,11 +94,7 @@ async def serve(config: Config) -> Ending:
         registry = Registry(config, store, floor, tickets, events, own_ports=lambda: frozenset(ports))
         service = Service(config, store, registry, tickets, events)
         authority = StoreAuthority(store, tickets, keys, settings.insecure)
-        doorman = Doorman(
-            WaitingRoom(settings.max_connections, settings.max_connections_per_address),
-            Rate(settings.handshakes_per_minute),
-            _inmates(floor),
-        )
+        doorman = _doorman(config, floor, Rate(settings.handshakes_per_minute))
         rules = WebRules(frozenset(settings.allow_origin), frozenset(settings.allow_host))
         device_door = Security(security.context, required=settings.requires_tls(settings.listen))
         async with trio.open_nursery() as nursery:
@@ -107,10 +103,17 @@ async def serve(config: Config) -> Ending:
                 keeping = partial(keep_door, listeners, authority, rules, registry.serve, guests)
                 nursery.start_soon(partial(keeping, security=device_door, doorman=doorman))
                 log.info("devices connect to %s", ", ".join(door_addresses(listeners)))
-                ports.add(await nursery.start(serve_app, make_app(service), settings.control, security.context))
+                api = Security(security.context, required=settings.requires_tls(settings.control))
+                at = await nursery.start(
+                    partial(serve_app, make_app(service), *settings.control, security=api, doorman=_doorman(config, floor))
+                )
+                log.info("the API answers at %s", _note(at, ports))
                 if settings.compat is not None:
                     app = make_app(service, compat=True)
-                    ports.add(await nursery.start(serve_app, app, settings.compat, None))
+                    at = await nursery.start(
+                        partial(serve_app, app, *settings.compat, doorman=_doorman(config, floor))
+                    )
+                    log.info("Jiomosa's programs are answered without tokens at %s", _note(at, ports))
                 log.info("operators use the token in %s", token_file)
                 ending = await _until_stopped(signals, security, settings)
                 log.info("stopping: %d sessions", len(registry.all()))
@@ -119,6 +122,18 @@ async def serve(config: Config) -> Ending:
                 guests.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
     return ending
+
+
+def _note(listeners: list[trio.SocketListener], ports: set[int]) -> str:
+    """Where a door of the API is, in words; its ports are ours."""
+    ports.update(listener.socket.getsockname()[1] for listener in listeners)
+    return ", ".join(door_addresses(listeners))
+
+
+def _doorman(config: Config, floor: Floor, handshakes: Rate | None = None) -> Doorman:
+    settings = config.settings
+    room = WaitingRoom(settings.max_connections, settings.max_connections_per_address)
+    return Doorman(room, handshakes, _inmates(floor))
 
 
 def _security(settings: Settings) -> Security:
