@@ -181,6 +181,12 @@ async def test_only_a_hash_of_a_token_is_kept(store: Store, folder: Path) -> Non
     assert "deploy" in repr(await store.tokens())
 
 
+def test_an_operator_may_all_that_a_viewer_may() -> None:
+    assert [(role, needed) for role in Role for needed in Role if not role.may(needed)] == [
+        (Role.VIEWER, Role.OPERATOR)
+    ]
+
+
 async def test_a_token_is_good_until_it_expires(store: Store, clock: Clock) -> None:
     start = clock.now_s
     text = await store.add_token("kiosk", Role.VIEWER, 100)

@@ -23,6 +23,7 @@ from tilewire.server.errors import ServerError
 from tilewire.server.store import Role, StoreError, open_store
 
 from tests.server.test_store import names
+from tests.support import descriptors
 
 DAMAGED: Final = r"^{path} is damaged or is not a database: put back a copy of it, or move it away to begin anew$"
 PARTS: Final = ["state.db", "state.db-shm", "state.db-wal"]
@@ -43,9 +44,11 @@ async def fill(folder: Path) -> None:
 
 async def refused(folder: Path, *, create: bool = True) -> str:
     """The sentence."""
+    before = descriptors()
     with pytest.raises(StoreError) as caught:
-        async with open_store(folder, create=create):
+        async with open_store(folder, create=create, serving=create):
             pass
+    assert descriptors() == before
     text = str(caught.value)
     assert "\n" not in text
     assert isinstance(caught.value, ServerError)
@@ -275,8 +278,10 @@ def test_any_damage_is_a_sentence_or_none(
             at = int(place * len(content))
             content[at : at + len(change)] = change
         path.write_bytes(content if length is None else content[: int(length * len(content))])
+        before = descriptors()
         with suppress(StoreError):
             trio.run(use, folder)
+        assert descriptors() == before
 
 
 def in_child(program: str, *arguments: object) -> str:
