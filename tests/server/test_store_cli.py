@@ -274,16 +274,24 @@ def test_output_that_goes_nowhere(tilewire: Command, folder: Path) -> None:
 
 
 def test_names_beyond_the_terminals_encoding(folder: Path) -> None:
+    name = "böard-\U0001f5a5"
+
     async def make() -> None:
         async with open_store(folder) as store:
-            await store.add_device("böard-\U0001f5a5")
+            await store.add_device(name)
+            await store.begin_usage("s1", "web", name)
 
     trio.run(make)
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    process = beside(["device", "list", "--state", str(folder)], stdout=subprocess.PIPE, env=environment)
-    said, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (0, b"")
-    assert b"\nb\\xf6ard-\\U0001f5a5" in said
+    for words, shown in (
+        (["device", "list"], b"\nb\\xf6ard-\\U0001f5a5"),
+        (["usage"], b"  b\\xf6ard-\\U0001f5a5  "),
+        (["usage", "--csv"], f",{name},".encode()),
+    ):
+        process = beside([*words, "--state", str(folder)], stdout=subprocess.PIPE, env=environment)
+        said, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, b"")
+        assert shown in said
 
 
 WATCHED: Final = """

@@ -260,6 +260,18 @@ async def test_what_a_crash_leaves_is_whole(crashed: Path, tmp_path: Path) -> No
     assert (crashed / "state.db").stat().st_size > 20_000
 
 
+async def test_a_copy_made_meanwhile_is_put_back(folder: Path, tmp_path: Path) -> None:
+    """As docs/serve-store.md says it is done."""
+    async with open_store(folder, serving=True) as store:
+        key = await store.add_device("panel", ("web",))
+        with closing(sqlite3.connect(folder / "state.db", isolation_level=None)) as connection:
+            connection.execute("VACUUM INTO ?", (str(tmp_path / "copy"),))
+        await store.remove_device("panel")
+    written(folder / "state.db", (tmp_path / "copy").read_bytes())
+    async with open_store(folder, serving=True) as store:
+        assert await store.key_of("panel") == key
+
+
 @given(
     name=st.sampled_from(PARTS),
     damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=40)), max_size=6),
