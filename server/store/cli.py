@@ -111,7 +111,7 @@ def add_parsers(
     )
 
     usage = command(commands, "usage", _usage, "what sessions used: seconds, bytes, devices")
-    usage.add_argument("--since", type=_time, metavar="TIME", help="sessions that ended then or later (UTC)")
+    usage.add_argument("--since", type=_time, metavar="TIME", help="sessions that were closed then or later (UTC)")
     usage.add_argument("--until", type=_time, metavar="TIME", help="and before then")
     form = usage.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print CSV (RFC 4180)")
@@ -318,7 +318,9 @@ async def _usage(arguments: argparse.Namespace) -> None:
         if not (arguments.csv or arguments.json):
             _print_usage([row async for page in pages for row in page])
             return
-        # Line ends are part of the form: a text stream would change none on Linux, and what prints it keeps them.
+        if arguments.csv and isinstance(sys.stdout, io.TextIOWrapper):
+            # Whoever is billed reads it elsewhere. Line ends are CR LF, and a text stream changes none on Linux.
+            sys.stdout.reconfigure(encoding="utf-8")
         async for text in (usage_csv if arguments.csv else usage_json)(pages):
             sys.stdout.write(text)
 
