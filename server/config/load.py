@@ -47,8 +47,8 @@ def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[st
 def _read(path: Path) -> str:
     """The text of a file that only its owner, who is this user or root, may write."""
 
-    def refuse(text: str, line: int | None = None) -> ConfigError:
-        return ConfigError([Problem(line, "", text)], path)
+    def refuse(text: str) -> ConfigError:
+        return ConfigError([Problem(None, "", text)], path)
 
     try:
         # A FIFO would be waited for.
@@ -74,7 +74,8 @@ def _read(path: Path) -> str:
         # Some editors begin with a byte order mark.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise refuse("it is not UTF-8 text", 1 + data.count(b"\n", 0, error.start)) from error
+        line = 1 + data.count(b"\n", 0, error.start)
+        raise ConfigError([Problem(line, "", "it is not UTF-8 text")], path, data.decode(errors="replace")) from error
 
 
 def _me() -> str:
