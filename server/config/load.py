@@ -100,8 +100,8 @@ class _Findings:
 
     def add(self, place: Place, text: str) -> None:
         """A value at `place` is wrong, or the one nearest above it that stands in the file."""
-        if place[:1] == ("settings",) and (origin := self._origins.get(str(place[1:2] and place[1]))):
-            self.problems[Problem(None, origin, text)] = None
+        if place[0] == "settings" and len(place) > 1 and place[1] in self._origins:
+            self.problems[Problem(None, self._origins[str(place[1])], text)] = None
             return
         if self._lines is None:
             self._lines = find_lines(self._source)
@@ -134,7 +134,7 @@ class _Findings:
         return None
 
     def _add_invalid(self, invalid: ValidationError, model: type[Model], place: Place) -> set[str]:
-        """Returns the keys at fault where they were wrong each for itself."""
+        """Returns the keys at fault."""
         errors = invalid.errors(include_url=False)
         for error in errors:
             where = error["loc"]
