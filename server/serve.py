@@ -29,6 +29,7 @@ from tilewire.server.peers import user_of_peer
 from tilewire.server.registry import Registry
 from tilewire.server.run import Ending
 from tilewire.server.store import Role, Store, StoreError, open_store
+from tilewire.server.store.cli import STORE
 from tilewire.server.tickets import Tickets
 from tilewire.server.tls import Security, renew, server_context
 from tilewire.server.transport import WebRules
@@ -83,7 +84,9 @@ async def serve(config: Config) -> Ending:
         signals = stack.enter_context(trio.open_signal_receiver(*SIGNALS))
         security = _security(settings)
         keys = read_keys(settings.keys) if settings.keys is not None else {}
-        store = await stack.enter_async_context(open_store(settings.state, secret=settings.secret, serving=True))
+        store = await stack.enter_async_context(
+            open_store(settings.state / STORE, secret=settings.secret, serving=True)
+        )
         floor = await stack.enter_async_context(open_floor(settings.state, user=settings.user))
         token_file = await write_token(store, settings.state)
         listeners = await open_door(settings.listen.host, settings.listen.port)
@@ -103,16 +106,12 @@ async def serve(config: Config) -> Ending:
                 keeping = partial(keep_door, listeners, authority, rules, registry.serve, guests)
                 nursery.start_soon(partial(keeping, security=device_door, doorman=doorman))
                 log.info("devices connect to %s", ", ".join(door_addresses(listeners)))
+                door = partial(serve_app, doorman=_doorman(config, floor))
                 api = Security(security.context, required=settings.requires_tls(settings.control))
-                at = await nursery.start(
-                    partial(serve_app, make_app(service), *settings.control, security=api, doorman=_doorman(config, floor))
-                )
+                at = await nursery.start(partial(door, make_app(service), *settings.control, security=api))
                 log.info("the API answers at %s", _note(at, ports))
                 if settings.compat is not None:
-                    app = make_app(service, compat=True)
-                    at = await nursery.start(
-                        partial(serve_app, app, *settings.compat, doorman=_doorman(config, floor))
-                    )
+                    at = await nursery.start(partial(door, make_app(service, compat=True), *settings.compat))
                     log.info("Jiomosa's programs are answered without tokens at %s", _note(at, ports))
                 log.info("operators use the token in %s", token_file)
                 ending = await _until_stopped(signals, security, settings)

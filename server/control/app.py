@@ -31,7 +31,12 @@ from tilewire.server.transport import WebRules
 log = logging.getLogger(__name__)
 
 PAGES: Final = files("tilewire.server.control") / "pages"
-PAGE_TYPES: Final = {"docs.html": "text/html", "docs.css": "text/css", "docs.js": "text/javascript", "docs.svg": "image/svg+xml"}
+PAGE_TYPES: Final = {
+    "docs.html": "text/html",
+    "docs.css": "text/css",
+    "docs.js": "text/javascript",
+    "docs.svg": "image/svg+xml",
+}
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -25,6 +25,8 @@ from tilewire.server.store.rows import COMMAND_NAME, DeviceRow, Role, Token, Usa
 from tilewire.server.store.snippets import c_snippet, micropython_snippet
 from tilewire.server.store.store import Store, open_store
 
+STORE: Final = "store"
+"""In the server's state folder, which programs of other users have to pass through."""
 DAY_S: Final = 86400.0
 TOKEN_DAYS: Final = 90
 """What a token lives unless said otherwise: long enough for a deployment, short enough to be renewed by somebody who
@@ -33,7 +35,7 @@ still knows how."""
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the state is; `secret` as open_store() has it."""
+    """The server's state folder; `secret` as open_store() has it."""
 
     folder: Path
     secret: Path | None = None
@@ -177,7 +179,7 @@ def _fail(text: str) -> int:
 @asynccontextmanager
 async def _opened(arguments: argparse.Namespace, *, create: bool = False) -> AsyncIterator[Store]:
     place: Place = Place(arguments.state, arguments.secret) if arguments.state else arguments.setting()
-    async with open_store(place.folder, secret=arguments.secret or place.secret, create=create) as store:
+    async with open_store(place.folder / STORE, secret=arguments.secret or place.secret, create=create) as store:
         yield store
 
 

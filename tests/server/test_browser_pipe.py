@@ -12,6 +12,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tilewire.server.browser import BrowserGone, Spot
 from tilewire.server.browser.errors import CallRefused
 from tilewire.server.browser.pipe import MAX_MESSAGE, MAX_PENDING, DevTools, Event, Splitter, open_devtools

@@ -9,6 +9,7 @@ import pytest
 import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from tilewire.server.browser import DefaultRules, UrlRefused, check_url
 from tilewire.server.browser.resolve import Names
 from tilewire.server.browser.urls import MAX_URL, METADATA_NAMES, Address, host_of
@@ -157,7 +158,9 @@ def spellings(draw: st.DrawFn) -> str:
     else:
         inside = draw(st.sampled_from(["::ffff:", "::", "64:ff9b::"]))
         low = int(address)
-        text = draw(st.sampled_from([str(address), f"{low >> 16:x}:{low & 0xFFFF:x}", f"{low >> 16:X}:{low & 0xFFFF:x}"]))
+        text = draw(
+            st.sampled_from([str(address), f"{low >> 16:x}:{low & 0xFFFF:x}", f"{low >> 16:X}:{low & 0xFFFF:x}"])
+        )
         network = IPv6Address(0xFE80 << 112 | draw(st.integers(0, 2**118 - 1)))
         host = f"[{draw(st.sampled_from([inside + text, str(network), network.exploded.upper()]))}]"
     scheme = draw(st.sampled_from(["http://", "https://", "HTTPS://", ""]))
@@ -223,7 +226,6 @@ async def test_names_that_lead_to_link_local_addresses() -> None:
 
 
 async def test_a_slow_resolver_is_not_waited_for(autojump_clock: object) -> None:
-    import trio
 
     async def lookup(host: str) -> list[Address]:
         await trio.sleep_forever()

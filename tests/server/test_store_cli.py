@@ -74,7 +74,7 @@ def tilewire(folder: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 async def _key(folder: Path, name: str, secret: Path | None) -> bytes | None:
-    async with open_store(folder, secret=secret) as store:
+    async with open_store(folder / "store", secret=secret) as store:
         return await store.key_of(name)
 
 
@@ -139,9 +139,9 @@ def test_names_that_the_command_does_not_take(tilewire: Command, folder: Path, n
 
 def test_what_it_refuses(tilewire: Command, folder: Path) -> None:
     for words in (("device", "list"), ("device", "rotate", "panel"), ("token", "list"), ("token", "revoke", "1")):
-        with pytest.raises(Refused, match=rf"^tilewire: there is no state in {folder}$"):
+        with pytest.raises(Refused, match=rf"^tilewire: there is no state in {folder}/store$"):
             tilewire(*words)
-    with pytest.raises(Refused, match=rf"^tilewire: there is no state in {folder}$"):
+    with pytest.raises(Refused, match=rf"^tilewire: there is no state in {folder}/store$"):
         tilewire("usage")
     assert not folder.exists()
     with pytest.raises(Refused, match=r"^tilewire: say where the state is: --state FOLDER$"):
@@ -196,7 +196,7 @@ def test_tokens(tilewire: Command, folder: Path) -> None:
     assert other["role"] == "operator"
 
     async def check(*texts: str) -> list[Role | None]:
-        async with open_store(folder) as store:
+        async with open_store(folder / "store") as store:
             found = [await store.check_token(one) for one in texts]
         return [None if one is None else one.role for one in found]
 
@@ -215,7 +215,7 @@ def test_tokens(tilewire: Command, folder: Path) -> None:
 async def _use(folder: Path) -> None:
     """Three sessions: of January, of February, and one that runs, by a stranger who wants to be a formula."""
     now_s = 1_769_900_000.0  # 2026-01-31T22:53:20Z
-    async with open_store(folder, clock=lambda: now_s) as store:
+    async with open_store(folder / "store", clock=lambda: now_s) as store:
         for session, device in (("january", "panel-7"), ("february", "panel-7"), ("runs", "=1+1\x1b[2J")):
             number = await store.begin_usage(session, "web", device)
             await store.add_usage(number, 60, 1000, 10, 120)
@@ -277,7 +277,7 @@ def test_names_beyond_the_terminals_encoding(folder: Path) -> None:
     name = "böard-\U0001f5a5"
 
     async def make() -> None:
-        async with open_store(folder) as store:
+        async with open_store(folder / "store") as store:
             await store.add_device(name)
             await store.begin_usage("s1", "web", name)
 
@@ -318,7 +318,7 @@ for words in (("add", "panel-7"), ("rotate", "panel-7"), ("add", "other", "--jso
 secrets.append(command("token", "add", "--note", "deploy").strip())
 
 async def serve():
-    async with open_store(folder, secret=secret, serving=True) as store:
+    async with open_store(folder / "store", secret=secret, serving=True) as store:
         secrets.append((await store.add_device("served")).hex())
         token = await store.add_token("served", Role.VIEWER, 60)
         secrets.append(token)
@@ -329,7 +329,7 @@ async def serve():
         await store.begin_usage("s1", "web", "served")
     for given in (None, folder / "state.db"):
         try:
-            async with open_store(folder, secret=given):
+            async with open_store(folder / "store", secret=given):
                 raise AssertionError
         except StoreError as error:
             logging.exception("no")
