@@ -153,8 +153,6 @@ async def test_the_blocks_end_is_the_calls_end(nothing_stays_open: None) -> None
 
             nursery.start_soon(ask)
             await quiet(0.01)
-            with trio.CancelScope() as nothing:
-                nothing.cancel()
 
 
 def test_fingers_one_after_the_other() -> None:
