@@ -324,6 +324,8 @@ class Registry:
                 known = tuple(name for name in row.profiles if name in self._config.profiles)
                 default = row.default or (known[0] if len(known) == 1 else None)
                 access = Access(known, default, access.may_steer if access is not None else True)
+            elif access is not None and row.default in access.profiles:
+                access = replace(access, default=row.default)
         if access is None:
             raise Refused(Reason.NOT_ALLOWED, "this device may open nothing here")
         return access

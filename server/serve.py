@@ -152,7 +152,7 @@ def _inmates(floor: Floor) -> Callable[[trio.SocketStream], bool]:
 
 
 async def write_token(store: Store, folder: Path) -> Path:
-    """The file with an operator's token for whoever may read it: this user. One that is good stays. Raises ServerError."""
+    """The file with an operator's token, for this user to read. One that is good stays. Raises ServerError."""
     path = folder / TOKEN_FILE
     try:
         text = path.read_text(encoding="ascii").strip()

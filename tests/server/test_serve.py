@@ -144,7 +144,7 @@ async def test_limits_of_sessions(folder: Path) -> None:
         assert "1 sessions of this device run already" in await refused(server, "one", key, profile="other")
         assert server.call("POST", "/api/session/create", {"profile": "term"}).status == 201
         full = server.call("POST", "/api/session/create", {"profile": "term"})
-        assert full.status in (429, 503)
+        assert (full.status, full.body["detail"]) == (409, "2 sessions run already")
 
 
 async def test_a_session_ends_with_its_program_and_with_its_time(folder: Path) -> None:
@@ -185,7 +185,7 @@ async def test_stopped_it_leaves_nothing_and_devices_hear_of_it(folder: Path) ->
         assert list((server.state / "sessions").iterdir()) == []
     usage = json.loads(command("usage", "--json", "--state", server.state).stdout)
     assert [(row["device"], row["profile"]) for row in usage] == [("one", "term")]
-    assert usage[0]["bytes_down"] > 1000
+    assert usage[0]["bytes_down"] > 0
     assert "SIGTERM" in usage[0]["reason"]
 
 
@@ -193,13 +193,16 @@ def test_killed_the_next_finds_a_clean_floor(folder: Path) -> None:
     with serving(folder) as server:
         for _ in range(2):
             assert server.call("POST", "/api/session/create", {"profile": "other"}).status == 201
-        displays = re.findall(r"other on display :(\d+)", server.log)
+        locks = [Path(f"/tmp/.X{number}-lock") for number in re.findall(r"other on display :(\d+)", server.log)]
+        held = [lock.read_text() for lock in locks]
+        assert len(held) == 2
         assert server.end(signal.SIGKILL) == -signal.SIGKILL
     with serving(folder) as server:
         assert server.sessions() == []
         assert list((server.state / "sessions").iterdir()) == []
-        for number in displays:
-            assert not Path(f"/tmp/.X11-unix/X{number}").exists()
+        # Another X server may have the number by now.
+        assert not any(lock.exists() and lock.read_text() == pid for lock, pid in zip(locks, held, strict=True))
+        assert not any(Path(f"/proc/{pid.strip()}").exists() for pid in held)
         assert server.call("POST", "/api/session/create", {"profile": "other"}).status == 201
 
 
@@ -208,7 +211,8 @@ def test_a_session_s_program_does_not_come_in(folder: Path) -> None:
     assert os.geteuid() == 0, "this test needs root, as sessions of other users do"
     config = '[profiles.probe]\ncommand = ["bash", "-c", "%s"]\n'
     # A request that anybody may make.
-    probe = "exec 3<>/dev/tcp/127.0.0.1/PORT; printf 'GET /health HTTP/1.0\\\\r\\\\nHost: localhost\\\\r\\\\n\\\\r\\\\n' >&3; "
+    request = r"GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n"
+    probe = f"exec 3<>/dev/tcp/127.0.0.1/PORT; printf '{request}' >&3; "
     with serving(folder) as first:
         port = first.api.rpartition(":")[2]
         found = folder / "found"
