@@ -6,6 +6,7 @@ python -m tests.server.floor_counts 500    so many sessions one after the other,
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import resource
 import socket
@@ -31,6 +32,8 @@ from tilewire.server.xvfb import SOCKETS
 from tests.server.hosting import floored, new_ground, profile, spec
 
 XTERM: Final = ("xterm", "-bg", "white", "-fg", "black")
+WORKERS: Final = 4
+"""Threads that trio keeps for ten idle seconds: more or fewer of them are no leak."""
 SETTLED: Final = 5
 """Sessions after which a server has all the memory that it keeps."""
 
@@ -50,12 +53,12 @@ class Counts:
     files: frozenset[str]
     """In the floor's folders, and those of the sessions' users in shared ones."""
     threads: int
-    rss_kib: int
 
     def left(self, after: Counts) -> list[str]:
         """What there is more, in words; nothing is how it should be."""
         found = [f"process {each}" for each in after.processes - self.processes]
         found += [f"{count} x descriptor {name}" for name, count in (after.descriptors - self.descriptors).items()]
+        found += [f"{after.threads - self.threads} threads"] if after.threads > self.threads + WORKERS else []
         found += [f"{name}" for name in after.display_files - self.display_files]
         found += [f"shared memory segment {each}" for each in after.segments - self.segments]
         return found + [f"file {name}" for name in sorted(after.files - self.files)]
@@ -97,7 +100,6 @@ class Watch:
             ),
             frozenset(self._files()),
             len(os.listdir("/proc/self/task")),
-            _rss_kib(),
         )
 
     def _processes(self) -> list[str]:
@@ -152,6 +154,13 @@ def _descriptors() -> list[str]:
     return found
 
 
+def _objects() -> Counter[str]:
+    """Of our own classes, which something refers to."""
+    gc.collect()
+    kinds = (type(each) for each in gc.get_objects())
+    return Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("tilewire.server"))
+
+
 def _rss_kib() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() // 1024
@@ -184,7 +193,7 @@ async def cycles(floor: Floor, count: int, *command: str) -> Report:
     watch = Watch(floor)
     wanted = profile(*command)
     report = Report([])
-    before = watch.counts()
+    before, objects = watch.counts(), Counter[str]()
     for number in range(count):
         begun = time.perf_counter()
         async with open_hosted(spec(wanted, f"cycle-{number}"), floor) as hosted:
@@ -201,7 +210,9 @@ async def cycles(floor: Floor, count: int, *command: str) -> Report:
             # A server opens some files only when the first session comes, and keeps them.
             report.left += [each for each in before.left(watch.counts()) if "descriptor" not in each]
             before = watch.counts()
+            objects = _objects()
     report.left += before.left(watch.counts())
+    report.left += [f"{count} x object {name}" for name, count in (_objects() - objects).items()]
     return report
 
 

@@ -37,7 +37,6 @@ from tests.server.hosting import (
     new_ground,
     processes_of,
     profile,
-    python,
     running,
     spec,
     until,
@@ -232,13 +231,15 @@ async def test_sessions_do_not_see_each_other(floor: Floor) -> None:
 
 
 async def test_a_window_manager_is_there_before_the_program(floor: Floor) -> None:
-    program = python(
-        "import subprocess, time; said = subprocess.run(['xprop', '-root', '_NET_SUPPORTING_WM_CHECK'],"
-        " capture_output=True, text=True).stdout;"
-        " import os; open(os.environ['HOME'] + '/said', 'w').write(said); time.sleep(1000)"
-    )
-    async with running(spec(profile(*program, window_manager=("openbox",))), floor) as made:
-        assert "window id" in (await said(made.hosted.home))[0]
+    what = profile(*say("cut -d' ' -f22 /proc/$$/stat"), window_manager=("openbox",))
+    async with open_hosted(spec(what), floor) as hosted:
+        with painter(hosted.display_name) as client:
+            owner = client.root.get_full_property(client.display.get_atom("_NET_SUPPORTING_WM_CHECK"), 0)
+            assert owner is not None
+        assert hosted.manager_pid is not None
+        manager = stat_of(hosted.manager_pid)
+        assert manager is not None
+        assert manager.start <= int((await said(hosted.home))[0])
 
 
 # Who it is.

@@ -45,8 +45,9 @@ from tests.server.hosting import (
 )
 
 CYCLES = 25
-FLAT_KIB = 6 * 1024
-"""What the allocators of Python and C may keep; a picture of a session's is 250 KiB, a thread's stack 8 MiB."""
+FLAT_KIB = 16 * 1024
+"""The allocators of C and Python settle at some 10 MiB more than at first, after 25 sessions as after 500. Objects of
+sessions are counted besides."""
 LEAVER = """
 import ctypes, os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
