@@ -98,7 +98,7 @@ def record(scene: Scene, folder: Path, *, still: bool) -> Recording:
     files = folder / "files"
     files.mkdir(parents=True)
     prepare(scene, files)
-    system = Tilewire(name="tilewire", pixel_format=PixelFormat.XRGB8888)
+    system = Tilewire(name="tilewire", pixel_format=PixelFormat.XRGB8888, keep=True)
     for attempt in (1, 2):
         place = folder / str(attempt)
         shutil.copytree(files, place)

@@ -62,7 +62,8 @@ def _number(value: object) -> float:
     return float(str(value)) if value is not None else 0.0
 
 
-def _bare(axes: Any, title: str, rows: int) -> None:
+def bare(axes: Any, title: str, rows: int) -> None:
+    """A panel of bars, one for each row from the top down, without scales and frame: the labels have the figures."""
     axes.set_title(title, fontsize=9.5, loc="left", pad=8)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_yticks([])
@@ -73,7 +74,8 @@ def _bare(axes: Any, title: str, rows: int) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _label(axes: Any, place: float, value: float, text: str, *, good: bool = True) -> None:
+def label(axes: Any, place: float, value: float, text: str, *, good: bool = True) -> None:
+    """A figure beside a bar that ends at `value`, in red where it is not good."""
     axes.annotate(
         text,
         (value, place),
@@ -92,7 +94,7 @@ def _line(axes: Any, place: int, target: float | None) -> None:
 
 def _beside(value: float, target: float | None) -> float:
     """Where a bar's label begins: not on the target's line."""
-    return value if target is None or not target * 0.7 < value < target else target
+    return value if target is None or not target * 0.6 < value < target else target
 
 
 def _instructions(axes: Any, rows: Sequence[Row], most: Sequence[float | None]) -> None:
@@ -103,10 +105,10 @@ def _instructions(axes: Any, rows: Sequence[Row], most: Sequence[float | None]) 
     axes.barh([place + 0.18 for place in places], thumb, height=0.34, color=LIGHT)
     for place, (one, two, target) in enumerate(zip(native, thumb, most)):
         _line(axes, place, target)
-        _label(axes, place - 0.18, _beside(one, target), f"{one:.0f}", good=target is None or one <= target)
-        _label(axes, place + 0.18, _beside(two, target), f"{two:.0f}")
+        label(axes, place - 0.18, _beside(one, target), f"{one:.0f}", good=target is None or one <= target)
+        label(axes, place + 0.18, _beside(two, target), f"{two:.0f}")
     axes.set_xlim(0, max([*native, *thumb, 200]) * 1.1)
-    _bare(axes, "decode, instructions per pixel: x86-64,\nThumb-2 (light); line: target (x86-64)", len(rows))
+    bare(axes, "decode, instructions per pixel: x86-64,\nThumb-2 (light); line: target (x86-64)", len(rows))
 
 
 def _speed(axes: Any, rows: Sequence[Row], least: Sequence[float | None]) -> None:
@@ -115,13 +117,13 @@ def _speed(axes: Any, rows: Sequence[Row], least: Sequence[float | None]) -> Non
     for place, (value, target) in enumerate(zip(values, least)):
         _line(axes, place, target)
         text = f"{value:.0f}" + (" »" if value > FASTEST else "")
-        _label(axes, place, _beside(min(value, FASTEST), target), text, good=target is None or value >= target)
+        label(axes, place, _beside(min(value, FASTEST), target), text, good=target is None or value >= target)
     axes.set_xlim(0, FASTEST * 1.15)
-    _bare(axes, "encode, Mpixel/s on one core\nline: target", len(rows))
+    bare(axes, "encode, Mpixel/s on one core\nline: target", len(rows))
 
 
 def _stills(axes: Any, rows: Sequence[Row]) -> None:
-    _bare(axes, "stills, bytes: times lossless WebP\n(■ ours, ◆ PNG, ● QOI)", len(rows))
+    bare(axes, "stills, bytes: times lossless WebP\n(■ ours, ◆ PNG, ● QOI)", len(rows))
     axes.set_xlim(0, LARGEST * 1.6)
     axes.axvline(1, color=FAINT, linewidth=0.8)
     for place, row in enumerate(rows):

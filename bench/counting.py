@@ -37,7 +37,7 @@ def run(words: Sequence[str | Path], what: str) -> str:
             errors="replace",
         )
     except FileNotFoundError:
-        raise StageError(f"{words[0]} is not installed: tools/setup.sh bench") from None
+        raise StageError(f"{words[0]} is not installed: make setup") from None
     except subprocess.TimeoutExpired:
         raise StageError(f"{what} took more than {COUNT_S:g} s") from None
     if done.returncode:

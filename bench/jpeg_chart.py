@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench.chart import FAINT, INK, OURS
-from bench.codec_chart import LIGHT, MISSED
+from bench.codec_chart import LIGHT, bare, label
 from bench.report import Row
 
 WIDTH_IN: Final = 12.0
@@ -54,23 +54,6 @@ def _name(row: Row) -> str:
     return f"{row['sampling']}  q{row['quality']}  {'565' if row['pixel_format'] == 'RGB565' else '8888'}{doubled}"
 
 
-def _bare(axes: Any, title: str, rows: int) -> None:
-    axes.set_title(title, fontsize=9.5, loc="left", pad=8)
-    axes.set_ylim(rows - 0.5, -0.5)
-    axes.set_yticks([])
-    axes.tick_params(axis="y", length=0, pad=4)
-    axes.xaxis.set_visible(False)
-    axes.patch.set_visible(False)
-    for side in ("top", "right", "bottom", "left"):
-        axes.spines[side].set_visible(False)
-
-
-def _label(axes: Any, place: float, value: float, text: str, colour: str = INK) -> None:
-    axes.annotate(
-        text, (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5, color=colour
-    )
-
-
 def _instructions(axes: Any, rows: Sequence[Row], targets: Sequence[float | None]) -> None:
     native = [float(str(row["x86-64"])) for row in rows]
     thumb = [float(str(row["Thumb-2"])) for row in rows]
@@ -81,10 +64,10 @@ def _instructions(axes: Any, rows: Sequence[Row], targets: Sequence[float | None
         if most is not None:
             axes.plot([most, most], [place - 0.38, place + 0.02], color=INK, linewidth=1.4)
         beside = one if most is None else max(one, most)
-        _label(axes, place - 0.18, beside, f"{one:.1f}", INK if most is None or one <= most else MISSED)
-        _label(axes, place + 0.18, other, f"{other:.1f}")
+        label(axes, place - 0.18, beside, f"{one:.1f}", good=most is None or one <= most)
+        label(axes, place + 0.18, other, f"{other:.1f}")
     axes.set_xlim(0, max([*native, *thumb]) * 1.08)
-    _bare(axes, "instructions per pixel: x86-64, Thumb-2 (light), both gcc -O2; line: target (x86-64)", len(rows))
+    bare(axes, "instructions per pixel: x86-64, Thumb-2 (light), both gcc -O2; line: target (x86-64)", len(rows))
 
 
 def _apart(axes: Any, rows: Sequence[Row]) -> None:
@@ -94,6 +77,6 @@ def _apart(axes: Any, rows: Sequence[Row]) -> None:
         mean, most = float(str(row["mean apart"])), float(str(row["most apart"]))
         axes.barh([place], [most], height=0.5, color=LIGHT)
         axes.barh([place], [mean], height=0.5, color=OURS)
-        _label(axes, place, most, f"{mean:.2f}, {most:.0f}")
+        label(axes, place, most, f"{mean:.2f}, {most:.0f}")
     axes.set_xlim(0, FARTHEST)
-    _bare(axes, "levels from libjpeg-turbo,\nof 255: mean, most (light)", len(rows))
+    bare(axes, "levels from libjpeg-turbo,\nof 255: mean, most (light)", len(rows))

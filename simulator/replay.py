@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -161,6 +162,11 @@ class Replay:
             "complete": self.complete,
         }
 
+    @property
+    def shown(self) -> int:
+        """The CRC-32 of the pixels that the panel shows, its cursor among them."""
+        return zlib.crc32(self.client.screen)
+
     def save_png(self, path: Path) -> None:
         """Write the picture, with its cursor. Raises OSError."""
         rgb = to_rgb(self.client.screen, self.client.config.pixel_format)
@@ -229,7 +235,7 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """The `replay` command's options."""
     replay = commands.add_parser("replay", help="play a recording into the C client")
     replay.set_defaults(run=run)
-    replay.add_argument("file", type=Path, metavar="FILE", help="what `tilewire run` or `view --record` has written")
+    replay.add_argument("file", type=Path, metavar="FILE", help="what --record of `tilewire run`, `view` or `run` has written")
     pace = replay.add_mutually_exclusive_group()
     pace.add_argument("--speed", type=_positive, default=1.0, metavar="X", help="so many times its own speed (1)")
     pace.add_argument("--full-speed", action="store_true", help="as fast as it goes")
@@ -258,8 +264,7 @@ async def run(arguments: argparse.Namespace) -> int:
         if arguments.vector is not None or arguments.chunk is not None or arguments.speed != 1.0:
             say("--vector, --chunk and --speed do not go with --qemu: it counts instructions, as fast as it goes")
             return 2
-        return await runner_replay.run(arguments)
-    if arguments.mips or arguments.firmware:
+    elif arguments.mips or arguments.firmware:
         say("--mips and --firmware go with --qemu")
         return 2
     try:
@@ -288,17 +293,23 @@ async def _run(path: Path, arguments: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             nursery.start_soon(_status, replay, time.monotonic())
         try:
-            await replay.run(None if arguments.full_speed else arguments.speed, until_us)
+            await replay.run(None if arguments.full_speed or arguments.qemu else arguments.speed, until_us)
         except RecordingError as error:
             broken = error
             replay.complete = False
         nursery.cancel_scope.cancel()
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    if arguments.png is not None:
-        replay.save_png(arguments.png)
-    if arguments.json:
-        print(json.dumps(replay.report()))
+    if arguments.qemu:
+        # Played here first, so that there is something to compare with; what is damaged does not go to the device.
+        status = await runner_replay.run(arguments, replay.shown) if broken is None else 0
+        if status:
+            return status
+    else:
+        if arguments.png is not None:
+            replay.save_png(arguments.png)
+        if arguments.json:
+            print(json.dumps(replay.report()))
     if broken is not None:
         say(f"{path}: {broken}; what stands before it was played, up to {replay.at_us / 1e6:.3f} s")
         return EXIT_UNREADABLE

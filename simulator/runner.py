@@ -178,8 +178,7 @@ class Run:
             config["key"] = plan.key.hex()
         device = self.shaped.device if self.shaped is not None else None
         if device is not None:
-            bits = ipaddress.ip_network(f"0.0.0.0/{device.netmask}").prefixlen
-            config["ip"] = f"{device.address}/{bits} {server[0]}"
+            config["ip"] = f"{device.address}/{device.prefix_bits} {server[0]}"
         return Plan(
             config=config,
             firmware=plan.firmware,

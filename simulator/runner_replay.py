@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,7 @@ from tilewire.protocol.constants import CursorMode
 from tilewire.protocol.playback import Play
 from tilewire.protocol.recorder import Piece, Splitter, decoded
 from tilewire.protocol.recording import RecordingError
-from tilewire.simulator.command import first_of
+from tilewire.simulator.command import first_of, say
 from tilewire.simulator.exits import Exit
 from tilewire.simulator.machine import MOST_RECORDING, Event, Plan, find_firmware, find_qemu, open_machine
 from tilewire.simulator.recording import RecordingFile
@@ -26,8 +25,8 @@ from tilewire.simulator.runner import CURSOR_NAMES
 from tilewire.simulator.runner_exits import RunError, RunExit
 
 MIPS: Final = 250
-UNREADABLE: Final = 4
-"""As `replay` without --qemu has it."""
+UNREADABLE, DIFFERS = 4, 6
+"""As `replay` without --qemu has them."""
 NOT_ASKED: Final = frozenset({m.Clipboard.type, m.Explanation.type})
 """What the firmware does not offer to take; neither draws."""
 AGREED: Final = Capability.COPY | Capability.BELL | Capability.INPUT_ECHO
@@ -37,8 +36,6 @@ ENDS_S: Final = 600.0
 
 def config_of(hello: m.Hello) -> dict[str, object]:
     """The firmware's configuration for a device like a recorded one. Raises RunError."""
-    if hello.deflate_bits:
-        raise RunError("this recording's device takes DEFLATE, which the C client does not", RunExit.FAILED)
     if hello.pixel_format not in FORMATS:
         raise RunError("the LCD controller shows RGB565 and XRGB8888, and this recording is neither", Exit.BAD_PANEL)
     readable = bool(hello.capabilities & Capability.COPY)
@@ -77,8 +74,8 @@ def stream_of(file: RecordingFile, start_us: int, until_us: int | None) -> bytes
                     stream += _welcomed(piece)
                 elif piece.type not in NOT_ASKED:
                     stream += piece.data
-    if len(stream) > MOST_RECORDING:
-        raise RunError(f"the recording has more than {MOST_RECORDING >> 20} MiB: --from and --to", RunExit.FAILED)
+        if len(stream) > MOST_RECORDING:
+            raise RunError(f"the recording has more than {MOST_RECORDING >> 20} MiB: --from and --to", RunExit.FAILED)
     return bytes(stream)
 
 
@@ -141,8 +138,8 @@ def _report(plan: Plan, total: Event, parts: list[Event]) -> dict[str, object]:
     }
 
 
-async def run(arguments: argparse.Namespace) -> int:
-    """`tilewire-sim replay --qemu`; the exit status."""
+async def run(arguments: argparse.Namespace, expected: int) -> int:
+    """`tilewire-sim replay --qemu`; the exit status. `expected`: the CRC-32 of the panel's pixels at the end."""
     path: Path = arguments.file
     failure: tuple[str, int] | None = None
     try:
@@ -165,7 +162,7 @@ async def run(arguments: argparse.Namespace) -> int:
         assert isinstance(broken, OSError)
         failure = (f"{broken.filename or path}: {broken.strerror}", RunExit.FAILED)
     if failure is not None:
-        print(f"tilewire-sim: {failure[0]}", file=sys.stderr)
+        say(failure[0])
         return failure[1]
     if arguments.json:
         print(json.dumps(made))
@@ -175,4 +172,7 @@ async def run(arguments: argparse.Namespace) -> int:
             f"{made['updates']} updates, {made['bytes']} bytes, {made['instructions_per_pixel']} instructions a pixel; "
             f"at {made['mips']} MIPS an update takes {cost['p50']} us (95%: {cost['p95']}, most: {cost['max']})"
         )
+    if made["crc32"] != expected:
+        say(f"{path}: the LCD does not show what the C client shows here")
+        return DIFFERS
     return 0

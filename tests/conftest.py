@@ -1,8 +1,13 @@
 """What all tests share."""
 
+import signal
 from collections.abc import Generator
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background jobs ignore ctrl-C, and all that they start: what a test interrupts would go on for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _not_in_silence(report: pytest.TestReport | pytest.CollectReport) -> None:

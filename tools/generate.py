@@ -1,4 +1,4 @@
-"""Write everything that is generated from the declarations in protocol/. Run it after any change there.
+"""Write everything that is generated from the declarations in protocol/ and server/config/: after any change there.
 
 python tools/generate.py            write
 python tools/generate.py --check    exit 1 and name the files that are stale
@@ -14,6 +14,7 @@ from pathlib import Path
 from tilewire.protocol import generate
 from tilewire.protocol.vectors import vector_files
 from tilewire.protocol.vectors_encoded import encoded_vector_files
+from tilewire.server.config.tables import fill_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def outputs() -> dict[Path, str]:
     """Every generated file with the text it should have."""
     spec = ROOT / "protocol" / "SPEC.md"
+    settings = ROOT / "docs" / "serve-config.md"
     texts: dict[Path, Callable[[], str]] = {
         ROOT / "clients/threadx/include/tilewire/tw_wire.h": generate.c_header,
         ROOT / "clients/threadx/src/tw_codec_start.c": generate.c_codec_start,
@@ -28,6 +30,7 @@ def outputs() -> dict[Path, str]:
         ROOT / "clients/micropython/tilewire/wire.py": generate.micropython_module,
         ROOT / "server/viewer/wire.js": generate.javascript_module,
         spec: lambda: generate.fill_sections(spec.read_text()),
+        settings: lambda: fill_page(settings.read_text()),
     }
     made = {path: text() for path, text in texts.items()}
     vectors = vector_files() | encoded_vector_files()

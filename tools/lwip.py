@@ -1,4 +1,5 @@
-"""lwIP's source for the tests, from Debian's source package into build/lwip: `python -m tools.lwip`.
+"""lwIP's source, from Debian's source package into build/lwip: `python -m tools.lwip`. The QEMU device's firmware is
+made of it, and the tests of the lwIP port run on it.
 
 Packages hold only a build with an operating system underneath, and devices have none. apt works with lists and a cache
 of its own below build/, so the machine's configuration stays as it is. Where there is no apt, LWIP_TARBALL names the

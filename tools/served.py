@@ -29,12 +29,14 @@ class Served:
 
 
 @contextmanager
-def served(arguments: Sequence[str], log_path: Path, *, file_kib: int | None = None) -> Iterator[Served]:
+def served(
+    arguments: Sequence[str], log_path: Path, *, prefix: Sequence[str] = (), file_kib: int | None = None
+) -> Iterator[Served]:
     """Run `tilewire` with these arguments inside the block, its output in `log_path`. Raises ServedError.
 
-    `file_kib`: as large as its files can become, for tests.
+    `prefix`: goes before the command, `Place.prefix` of a shaped link for one. `file_kib`: as large as its files can become, for tests.
     """
-    command = [sys.executable, "-m", "tilewire.server.cli", *arguments]
+    command = [*prefix, sys.executable, "-m", "tilewire.server.cli", *arguments]
     if file_kib is not None:
         command = ["bash", "-c", f'ulimit -f {file_kib}; exec "$0" "$@"', *command]
     with log_path.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:

@@ -193,20 +193,18 @@ build() {
     echo "$key" >.venv/tilewire-build
 }
 
-# Only tests need it, and they say so where it is missing.
-lwip() {
-    if [[ " $* " != *" test "* ]] || [ -e build/lwip/version.txt ]; then return 0; fi
-    LOG_LINES=1 step lwip "fetching lwIP's source" .venv/bin/python -m tools.lwip ||
-        say lwip "its tests will fail; the rest goes on"
-}
-
-# The device in QEMU, which the demo and the tests boot.
-firmware() {
+# The device in QEMU, which the demo and the tests boot, and lwIP, of which it is made and which tests use without it.
+device() {
     if [[ " $* " != *" test "* ]] && [[ " $* " != *" demo "* ]]; then return 0; fi
+    if [ ! -e build/lwip/version.txt ] &&
+        ! LOG_LINES=1 step lwip "fetching lwIP's source" .venv/bin/python -m tools.lwip; then
+        say lwip "there is no firmware without it: the demo and the tests of both will fail; the rest goes on"
+        return 0
+    fi
     tools/firmware.sh || say firmware "what boots it will fail; the rest goes on"
 }
 
 [ $# -ne 0 ] || set -- build run demo test
 # Whatever fails has said its sentence.
-packages "$@" && demo_page "$@" && venv && python_packages && build && lwip "$@" && firmware "$@" || exit 1
+packages "$@" && demo_page "$@" && venv && python_packages && build && device "$@" || exit 1
 say setup "up to date"

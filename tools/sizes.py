@@ -212,12 +212,11 @@ def without(switch: str) -> Config:
     )
 
 
-def savings(builder: Builder, cpu: str = CPUS[0]) -> list[Saving]:
-    """What each switch saves where all others are on. Raises SizesError."""
-    full = builder.image(ALL, cpu).size
+def savings(builder: Builder, full: Size) -> list[Saving]:
+    """What each switch saves where all others are on; `full`: with all of them. Raises SizesError."""
     found = []
     for switch in switches():
-        less = builder.image(without(switch), cpu).size
+        less = builder.image(without(switch), full.cpu).size
         found.append(Saving(switch, full.code - less.code, full.rodata - less.rodata, full.bss - less.bss))
     return found
 
@@ -273,7 +272,7 @@ def main() -> int:
             builder = Builder(Path(folder))
             images = [builder.image(config, cpu) for config in CONFIGS for cpu in CPUS]
             _print_images(images)
-            made = table(images, savings(builder))
+            made = table(images, savings(builder, images[0].size))
         before, _, after = parts(README.read_text(encoding="utf-8"))
         README.write_text(f"{before}\n\n{made}\n\n{after}", encoding="utf-8")
     except (SizesError, stack.StackError) as error:

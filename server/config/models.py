@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails
 
 from tilewire.protocol.constants import PORT
+from tilewire.server.config import outside
+from tilewire.server.config.outside import Fault, Surroundings
 from tilewire.server.config.values import (
     COMPAT_PORT,
     CONTROL_PORT,
@@ -38,24 +40,16 @@ from tilewire.server.config.values import (
     Size,
     Text,
     Texts,
+    Variable,
     Words,
+    nearest,
     wrong,
 )
-
-Where = tuple[str | int, ...]
-"""A place in the document: ("profiles", "kiosk", "command", 0)."""
-Fault = tuple[Where, str]
-"""A place below the model that is at fault, and the sentence for it."""
 
 Kind = Literal["command", "chromium", "firefox"]
 Level = Literal["debug", "info", "warning", "error"]
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-OURS_TO_SET: Final = frozenset({"DISPLAY", "HOME", "XAUTHORITY"})
-"""Variables of a program that the session decides."""
-MARKS: Final = "TILEWIRE_"
-
 BROWSER_FIELDS: Final = ("url", "url_rules", "certificates")
 CHROMIUM_FIELDS: Final = ("host_resolver_rules",)
 PIPE_FLAGS: Final = ("--remote-debugging-", "--user-data-dir")
@@ -76,13 +70,28 @@ class Model(BaseModel):
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
-    def faults(self) -> Iterator[Fault]:
-        """What is wrong with fields that are right each for itself."""
-        return iter(())
+    def checks(self, around: Surroundings | None) -> Iterable[Iterator[Fault]]:
+        """What may be wrong with fields that are right each for itself, and what else where surroundings are given.
+
+        Generators, each alone: one that reads a field of no known value is left out, and the others are not.
+        """
+        return ()
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
-        found = [InitErrorDetails(type=wrong(text), loc=where, input=None) for where, text in self.faults()]
+    def _whole(self, info: ValidationInfo) -> Self:
+        around: Surroundings | None = info.context
+        unknown = around.unknown if around is not None else frozenset[str]()
+        seen = self.model_copy()
+        for name in unknown & seen.__dict__.keys():
+            # Reading it raises AttributeError from now on.
+            del seen.__dict__[name]
+        found = []
+        for check in seen.checks(around):
+            try:
+                found += [InitErrorDetails(type=wrong(text), loc=where, input=None) for where, text in check]
+            except AttributeError:
+                if not unknown:
+                    raise
         if found:
             # pydantic puts the place of this model before these places.
             raise ValidationError.from_exception_data(type(self).__name__, found)
@@ -105,7 +114,10 @@ class UrlRules(Model):
     allow_link_local: bool = False
     """169.254.0.0/16 and fe80::/10, where clouds keep their machines' credentials"""
 
-    def faults(self) -> Iterator[Fault]:
+    def checks(self, around: Surroundings | None) -> Iterable[Iterator[Fault]]:
+        return self._schemes(), self._hosts("allow_hosts"), self._hosts("refuse_hosts")
+
+    def _schemes(self) -> Iterator[Fault]:
         for index, scheme in enumerate(self.schemes):
             where = ("schemes", index)
             if scheme in NEEDS_A_SWITCH:
@@ -114,13 +126,12 @@ class UrlRules(Model):
                 yield where, f"{scheme}: is never loaded: what it shows comes from the URL, not from a place"
             elif not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
                 yield where, f"{scheme!r} is not a scheme: it is written as in 'https', without a colon"
-        for field in ("allow_hosts", "refuse_hosts"):
-            for index, pattern in enumerate(getattr(self, field)):
-                if not re.fullmatch(r"[a-z0-9._\[\]:?*!-]+", pattern):
-                    text = (
-                        f"{pattern!r} is not a pattern of hosts, such as *.example.org: lower case, no scheme, no path"
-                    )
-                    yield (field, index), text if pattern.isascii() else f"{text}, ASCII (xn--)"
+
+    def _hosts(self, field: str) -> Iterator[Fault]:
+        for index, pattern in enumerate(getattr(self, field)):
+            if not re.fullmatch(r"[a-z0-9._\[\]:?*!-]+", pattern):
+                text = f"{pattern!r} is not a pattern of hosts, such as *.example.org: lower case, no scheme or path"
+                yield (field, index), text if pattern.isascii() else f"{text}, ASCII (xn--)"
 
     def allows_host(self, host: str) -> bool:
         """Whether the patterns let `host` through: lower case ASCII, an IPv6 address without brackets."""
@@ -136,7 +147,7 @@ class Profile(Model):
     """from the table's key"""
     kind: Kind = "command"
     """`chromium` in kiosk mode, `firefox`, or any `command`"""
-    command: Words = ()
+    command: Words = Field(default=(), json_schema_extra={"shown": "needed by kind `command`"})
     """a list of words, no shell reads it: the program and its arguments; for a browser, further arguments"""
     url: Line | None = None
     """browsers: the page to begin with"""
@@ -148,7 +159,7 @@ class Profile(Model):
     """browsers: PEM files of authorities that are trusted besides the system's"""
     window_manager: Words = ()
     """started before the program, such as `["openbox"]`"""
-    environment: dict[str, Text] = Field(default_factory=dict)
+    environment: dict[Variable, Text] = Field(default_factory=dict)
     """variables for the program, a table of its own"""
     user: Line | None = None
     """the system user that it runs as, where the server is root; none: the setting `user`"""
@@ -188,51 +199,56 @@ class Profile(Model):
         """What the X server starts with."""
         return self.largest or self.size
 
-    def faults(self) -> Iterator[Fault]:
+    def checks(self, around: Surroundings | None) -> Iterable[Iterator[Fault]]:
+        yield from (self._name(), self._program(), self._options(), self._arguments(), self._resolver(), self._page())
+        yield self._room()
+        if around is not None:
+            yield from (self._user(), self._authorities())
+
+    def _name(self) -> Iterator[Fault]:
         if not NAME.fullmatch(self.name):
             yield (), f"{self.name!r} cannot name a profile: 1 to 64 letters, digits, - or _"
-        yield from self._program_faults()
-        yield from self._environment_faults()
-        if self.largest is not None and not self.size.fits(self.largest):
-            yield ("largest",), f"{self.largest} has no room for the size {self.size}"
 
-    def _program_faults(self) -> Iterator[Fault]:
-        if self.kind == "command":
-            if not self.command:
-                yield ("command",), 'the program is missing: a list of words, such as command = ["xterm"]'
-            for field in (*BROWSER_FIELDS, *CHROMIUM_FIELDS):
-                if field in self.model_fields_set:
-                    yield (field,), f'{field} is for browsers: give kind = "chromium", or leave {field} out'
-            return
+    def _program(self) -> Iterator[Fault]:
+        if self.kind == "command" and not self.command:
+            yield ("command",), 'the program is missing: a list of words, such as command = ["xterm"]'
+
+    def _options(self) -> Iterator[Fault]:
+        others = {"command": (*BROWSER_FIELDS, *CHROMIUM_FIELDS), "firefox": CHROMIUM_FIELDS, "chromium": ()}
+        for field in others[self.kind]:
+            if field in self.model_fields_set:
+                whose = "browsers" if field in BROWSER_FIELDS else "Chromium"
+                yield (field,), f'it is for {whose}: write kind = "chromium", or leave it out'
+
+    def _arguments(self) -> Iterator[Fault]:
         if self.kind != "chromium":
-            for field in CHROMIUM_FIELDS:
-                if field in self.model_fields_set:
-                    yield (field,), f'{field} is for Chromium: give kind = "chromium", or leave {field} out'
-        elif self.host_resolver_rules is not None and (fault := _resolver_fault(self.host_resolver_rules)):
-            yield ("host_resolver_rules",), fault
-        if self.kind == "chromium":
-            for index, word in enumerate(self.command):
-                if not word.startswith("-"):
-                    yield ("command", index), f"{word!r} is not an argument of Chromium's: those begin with --"
-                elif word.startswith(PIPE_FLAGS):
-                    yield ("command", index), f"{word.partition('=')[0]} is the session's own to give"
-        if self.url is not None and (fault := _url_fault(self.url, self.url_rules)):
+            return
+        for index, word in enumerate(self.command):
+            if not word.startswith("-"):
+                yield ("command", index), f"{word!r} is not an argument of Chromium's: those begin with --"
+            elif word.startswith(PIPE_FLAGS):
+                yield ("command", index), f"{word.partition('=')[0]} is the session's own to give"
+
+    def _resolver(self) -> Iterator[Fault]:
+        for rule in self.host_resolver_rules.split(",") if self.host_resolver_rules is not None else ():
+            words = rule.split()
+            if [len(words), *words[:1]] not in ([3, "MAP"], [2, "EXCLUDE"]):
+                text = f"{rule.strip()!r} is not a rule: MAP NAME PLACE or EXCLUDE NAME, with commas between them"
+                yield ("host_resolver_rules",), text
+
+    def _page(self) -> Iterator[Fault]:
+        if self.kind != "command" and self.url is not None and (fault := _url_fault(self.url, self.url_rules)):
             yield ("url",), fault
 
-    def _environment_faults(self) -> Iterator[Fault]:
-        for variable in self.environment:
-            if not VARIABLE.fullmatch(variable):
-                yield ("environment", variable), "no variable can have this name: letters, digits and _"
-            elif variable in OURS_TO_SET or variable.startswith(MARKS):
-                yield ("environment", variable), "this variable is the session's own to set"
+    def _user(self) -> Iterator[Fault]:
+        yield from outside.user_faults(self.user)
 
+    def _authorities(self) -> Iterator[Fault]:
+        yield from outside.certificate_faults(self.certificates)
 
-def _resolver_fault(rules: str) -> str | None:
-    for rule in rules.split(","):
-        words = rule.split()
-        if [len(words), *words[:1]] not in ([3, "MAP"], [2, "EXCLUDE"]):
-            return f"{rule.strip()!r} is not a rule: MAP NAME PLACE or EXCLUDE NAME, with commas between them"
-    return None
+    def _room(self) -> Iterator[Fault]:
+        if self.largest is not None and not self.size.fits(self.largest):
+            yield ("largest",), f"{self.largest} has no room for the size {self.size}"
 
 
 def _url_fault(text: str, rules: UrlRules) -> str | None:
@@ -266,9 +282,9 @@ def _url_fault(text: str, rules: UrlRules) -> str | None:
 class AccessRule(Model):
     """Which devices may open which profiles. The first rule that fits a device counts."""
 
-    devices: Annotated[Texts, Field(min_length=1)]
+    devices: Texts = Field(default=(), json_schema_extra={"shown": "needed"})
     """patterns of device ids, such as `lobby-*`"""
-    profiles: Annotated[Texts, Field(min_length=1)] = ("*",)
+    profiles: Texts = ("*",)
     """patterns of profiles that they may open"""
     default: Line | None = None
     """the profile for a device that names none; none: the only one that it may open"""
@@ -279,18 +295,34 @@ class AccessRule(Model):
         """Whether this rule lets its devices open `profile`."""
         return any(fnmatchcase(profile, pattern) for pattern in self.profiles)
 
-    def faults(self) -> Iterator[Fault]:
+    def checks(self, around: Surroundings | None) -> Iterable[Iterator[Fault]]:
+        yield from (self._some(), self._default())
+        if around is not None:
+            yield from self.checks_beside(around.profiles)
+
+    def checks_beside(self, names: Collection[str]) -> Iterable[Iterator[Fault]]:
+        """What may be wrong with it where these are the profiles."""
+        return self._patterns(names), self._default_among(names)
+
+    def _some(self) -> Iterator[Fault]:
+        if not self.devices:
+            yield ("devices",), "a pattern of device ids is missing, such as 'lobby-*'; '*' is every device"
+        if not self.profiles:
+            yield ("profiles",), "a pattern of profiles is missing; '*' is every profile"
+
+    def _default(self) -> Iterator[Fault]:
         if self.default is not None and not self.opens(self.default):
             yield ("default",), f"{self.default!r} is not among the profiles of this rule"
 
-    def faults_beside(self, names: Collection[str]) -> Iterator[Fault]:
-        """What is wrong with it where these are the profiles."""
+    def _patterns(self, names: Collection[str]) -> Iterator[Fault]:
         for index, pattern in enumerate(self.profiles):
             # "*" is also right while there is none.
             if pattern != "*" and not any(fnmatchcase(name, pattern) for name in names):
-                yield ("profiles", index), f"there is no profile {pattern!r}"
-        if self.default is not None and self.opens(self.default) and self.default not in names:
-            yield ("default",), f"there is no profile {self.default!r}"
+                yield ("profiles", index), f"there is no profile {pattern!r}{nearest(pattern, names)}"
+
+    def _default_among(self, names: Collection[str]) -> Iterator[Fault]:
+        if self.default is not None and self.opens(self.default) and self.default not in (*names, *self.profiles):
+            yield ("default",), f"there is no profile {self.default!r}{nearest(self.default, names)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +355,7 @@ class Settings(Model):
     """where the API answers programs made for Jiomosa, without tokens: loopback only, its port there is 5000"""
     state: FilePath = Field(
         default_factory=lambda: default_state(os.environ, os.geteuid()),
-        json_schema_extra={"default": "`/var/lib/tilewire` for root, else `~/.local/state/tilewire`"},
+        json_schema_extra={"shown": "`/var/lib/tilewire` for root, else `~/.local/state/tilewire`"},
     )
     """the folder of devices, tokens, usage and kept homes"""
     user: Line | None = None
@@ -339,7 +371,7 @@ class Settings(Model):
     insecure: bool = False
     """let devices without a key in, beyond loopback too"""
     allow_plaintext: bool = False
-    """speak without TLS beyond loopback, where whoever is on the line reads along; `insecure` implies it where nothing else is said"""
+    """speak without TLS beyond loopback, where whoever is on the line reads along; `insecure` implies it"""
     allow_origin: Origins = ()
     """web origins whose pages may connect"""
     allow_host: Texts = ()
@@ -374,44 +406,64 @@ class Settings(Model):
         """Whether who does not speak TLS there is refused."""
         return self.tls_only or not (address.loopback or self.allow_plaintext)
 
-    def faults(self) -> Iterator[Fault]:
+    def checks(self, around: Surroundings | None) -> Iterable[Iterator[Fault]]:
+        yield from (self._pair(), self._only(), self._contradiction(), self._beyond("listen"), self._beyond("control"))
+        yield from (self._loopback(), self._taken("control", "listen"), self._taken("compat", "listen"))
+        yield from (self._taken("compat", "control"), self._names())
+        yield self._within("max_sessions_per_device", "max_sessions")
+        yield self._within("max_connections_per_address", "max_connections")
+        if around is not None:
+            yield from (self._user(), self._file("tls_cert"), self._file("tls_key"), self._file("keys"))
+
+    def _user(self) -> Iterator[Fault]:
+        yield from outside.user_faults(self.user)
+
+    def _file(self, field: str) -> Iterator[Fault]:
+        yield from outside.file_faults(field, getattr(self, field))
+
+    def _pair(self) -> Iterator[Fault]:
         if self.tls_cert is not None and self.tls_key is None:
             yield ("tls_cert",), "tls_key is missing: a certificate and its private key belong together"
         if self.tls_key is not None and self.tls_cert is None:
             yield ("tls_key",), "tls_cert is missing: a private key and its certificate belong together"
-        tls = self.tls_cert is not None or self.tls_key is not None
-        if self.tls_only and not tls:
+
+    def _only(self) -> Iterator[Fault]:
+        if self.tls_only and self.tls_cert is self.tls_key is None:
             yield ("tls_only",), "it needs tls_cert and tls_key"
-        elif self.tls_only and self.allow_plaintext:
+
+    def _contradiction(self) -> Iterator[Fault]:
+        if self.tls_only and self.allow_plaintext:
             yield ("tls_only",), "it contradicts allow_plaintext: one of them has to go"
-        for field, address in (("listen", self.listen), ("control", self.control)):
-            if self.requires_tls(address) and not self.tls_only and not tls:
-                reason = f"{address} is beyond loopback, where whoever is on the line reads along"
-                yield (field,), f"{reason}: give tls_cert and tls_key, or allow_plaintext = true"
+
+    def _beyond(self, field: str) -> Iterator[Fault]:
+        address: Address = getattr(self, field)
+        # It implies allow_plaintext: where it is not known, neither is that.
+        _ = self.insecure
+        if self.requires_tls(address) and not self.tls_only and self.tls_cert is self.tls_key is None:
+            reason = f"{address} is beyond loopback, where whoever is on the line reads along"
+            yield (field,), f"{reason}: give tls_cert and tls_key, or allow_plaintext = true"
+
+    def _loopback(self) -> Iterator[Fault]:
         if self.compat is not None and not self.compat.loopback:
             yield ("compat",), f"{self.compat} is not loopback, such as 127.0.0.1:{COMPAT_PORT}: it asks for no token"
-        yield from self._door_faults()
-        if self.max_sessions_per_device > self.max_sessions and "max_sessions_per_device" in self.model_fields_set:
-            yield ("max_sessions_per_device",), f"more than the {self.max_sessions} sessions that there may be in all"
-        if self.max_connections_per_address > self.max_connections and (
-            "max_connections_per_address" in self.model_fields_set
-        ):
-            yield ("max_connections_per_address",), f"more than the {self.max_connections} of all addresses together"
+
+    def _taken(self, field: str, other: str) -> Iterator[Fault]:
+        one: Address | None = getattr(self, field)
+        two: Address | None = getattr(self, other)
+        # 0 is any free port. One of all addresses takes the port on each.
+        if one is not None and two is not None and one.port == two.port != 0:
+            if one.host == two.host or not {"0.0.0.0", "::"}.isdisjoint((one.host, two.host)):
+                yield (field,), f"{one} is taken by {other} already"
+
+    def _within(self, field: str, other: str) -> Iterator[Fault]:
+        # A default that is too large means nothing.
+        if field in self.model_fields_set and getattr(self, field) > getattr(self, other):
+            yield (field,), f"{getattr(self, field)} is more than {other}, which is {getattr(self, other)}"
+
+    def _names(self) -> Iterator[Fault]:
         for index, host in enumerate(self.allow_host):
             if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", host):
                 yield ("allow_host", index), f"{host!r} is not a host's name in lower case, without scheme and port"
-
-    def _door_faults(self) -> Iterator[Fault]:
-        doors = [("listen", self.listen), ("control", self.control)]
-        if self.compat is not None:
-            doors.append(("compat", self.compat))
-        for index, (field, address) in enumerate(doors):
-            for other, taken in doors[:index]:
-                # 0 is any free port. One of all addresses takes the port on each.
-                if address.port == taken.port != 0 and (
-                    address.host == taken.host or not {"0.0.0.0", "::"}.isdisjoint((address.host, taken.host))
-                ):
-                    yield (field,), f"{address} is taken by {other} already"
 
 
 class Config(Model):
@@ -423,9 +475,10 @@ class Config(Model):
     access: Annotated[tuple[AccessRule, ...], Field(strict=False)] = ()
     """none: who is let in may open every profile, and steer"""
 
-    def faults(self) -> Iterator[Fault]:
+    def checks(self, around: Surroundings | None) -> Iterable[Iterator[Fault]]:
         for index, rule in enumerate(self.access):
-            yield from ((("access", index, *where), text) for where, text in rule.faults_beside(self.profiles))
+            for check in rule.checks_beside(self.profiles):
+                yield ((("access", index, *where), text) for where, text in check)
 
     def access_of(self, device: str) -> Access | None:
         """What the device of this id may, or None where no rule fits it."""

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -21,10 +22,12 @@ from pydantic import (
     GetJsonSchemaHandler,
     ValidationInfo,
 )
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from tilewire.protocol.constants import MAX_PIXELS, MAX_SIDE, MIN_RECT_WIDTH, PORT
+from tilewire.server.config.outside import Surroundings
 
 T = TypeVar("T")
 
@@ -39,6 +42,11 @@ COMPAT_PORT: Final = 5000
 
 ORIGIN_PORTS: Final = {"http": 80, "https": 443}
 """Browsers leave these out of an origin."""
+
+MARKS: Final = "TILEWIRE_"
+"""Begins the names of the variables that are ours."""
+OURS_TO_SET: Final = frozenset({"DISPLAY", "HOME", "XAUTHORITY"})
+"""Variables of a program that the session decides."""
 
 WRONG: Final = "tilewire"
 """The type of our own errors among pydantic's; their message is the sentence."""
@@ -135,6 +143,12 @@ def parse_origin(text: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, ORIGIN_PORTS[parts.scheme]) else "")
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """'; did you mean …?', or nothing where nothing is near."""
+    near = get_close_matches(word.lower().replace("-", "_"), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def list_form(words: Iterable[str]) -> str:
     """A command as it stands in the file."""
     return "[" + ", ".join(json.dumps(word, ensure_ascii=False) for word in words) + "]"
@@ -186,8 +200,16 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name, re.ASCII):
+        raise wrong("no variable can have this name: letters, digits and _")
+    if name in OURS_TO_SET or name.startswith(MARKS):
+        raise wrong("this variable is the session's own to set")
+    return name
+
+
 def _path(value: object, info: ValidationInfo) -> Path:
-    """Relative to the folder of the file in which it stands (the context `folder`)."""
+    """Relative to the folder of the file in which it stands (the surroundings')."""
     if isinstance(value, Path):
         return value
     if not isinstance(value, str):
@@ -196,7 +218,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
         raise wrong(f"{value!r} is not a path")
     if value.startswith("~"):
         raise wrong(f"~ means nothing here, since no shell reads it: write the whole path of {value}")
-    folder = (info.context or {}).get("folder")
+    folder = info.context.folder if isinstance(info.context, Surroundings) else None
     return Path(folder, value) if folder is not None else Path(value)
 
 
@@ -216,6 +238,11 @@ def _program_first(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
+def takes_off(field: FieldInfo) -> bool:
+    """Whether a field may be switched off by that word."""
+    return any(isinstance(each, BeforeValidator) and each.func is _off for each in field.metadata)
+
+
 def _off(value: object) -> object:
     return None if value == "off" else value
 
@@ -225,6 +252,7 @@ Line: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096), AfterVali
 """Printable."""
 Texts: TypeAlias = Annotated[tuple[Line, ...], Field(strict=False)]
 """Not strict about the tuple alone: TOML has lists."""
+Variable: TypeAlias = Annotated[str, AfterValidator(_variable)]
 Words: TypeAlias = Annotated[
     tuple[Text, ...], Field(strict=False), BeforeValidator(_words), AfterValidator(_program_first)
 ]

@@ -24,7 +24,7 @@ from tilewire.simulator.shaper.link import SETTING, Link, ShaperError
 
 FAR_ADDRESS: Final = "192.0.2.1"
 NEAR_ADDRESS: Final = "192.0.2.2"
-NETMASK: Final = "255.255.255.0"
+PREFIX_BITS: Final = 24
 """Of a network for documentation (RFC 5737): a namespace reaches nothing else, so two links may have the same."""
 INTERFACE: Final = "link0"
 UP, DOWN = 0, 1
@@ -77,8 +77,8 @@ class DeviceEnd:
     fd: int
     """For one machine at a time, to be inherited: `pass_fds`."""
     address: str
-    """That the machine must have, with `netmask`; it needs no gateway, and is asked and answered by ARP."""
-    netmask: str
+    """That the machine must have, with `prefix_bits`; it needs no gateway, and is asked and answered by ARP."""
+    prefix_bits: int
 
     def netdev(self, name: str) -> str:
         """For QEMU's -netdev."""
@@ -255,7 +255,7 @@ async def open_shaped(
             )
             relay_end.setblocking(False)
             relay_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, DEVICE_BUFFER)
-            end = DeviceEnd(device_end.fileno(), NEAR_ADDRESS, NETMASK)
+            end = DeviceEnd(device_end.fileno(), NEAR_ADDRESS, PREFIX_BITS)
         control, relay, namespaces = await _begin(stack, link.seed, relay_end)
         places = namespaces[-1:] if device else namespaces[-2:]
         try:

@@ -14,6 +14,7 @@ from tilewire.server.pixels import Surface
 
 from bench import codec
 from bench.counting import CORE, run
+from bench.scenes import parse_scene
 from bench.stage import StageError
 
 RECTS = (Rect(0, 0, 40, 24), Rect(3, 5, 20, 11), Rect(0, 0, 40, 24))
@@ -59,7 +60,7 @@ def test_the_harness_decodes_what_was_encoded(
 def test_counts_the_same_twice(tmp_path: Path) -> None:
     """Under valgrind and under QEMU: no run differs from the last, and Thumb-2 at -O2 needs fewer than at -Os."""
     for program in ("valgrind", "qemu-system-arm", "arm-none-eabi-gcc"):
-        assert shutil.which(program), f"{program} is not installed: tools/setup.sh bench"
+        assert shutil.which(program), f"{program} is not installed: make setup"
     counters = codec.Counters.build(tmp_path)
     assert 0 < counters.code_bytes < 16384
     assert 0 < counters.table_bytes < 16384
@@ -86,3 +87,25 @@ def test_verdicts_name_what_was_missed() -> None:
     name, _, said = line.partition(": ")
     assert name == "x:still XRGB8888 rest"
     assert said == "150.0 of 200 instructions; 4.0 of 5 Mpixel/s (MISSED); 1.300 of WebP, target 1.2 (MISSED)"
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_a_scene_is_kept_to_be_encoded(tmp_path: Path, still: bool) -> None:
+    """A real program: its pictures are there, and the encoder finds work for the codec in the counted ones."""
+    scene = parse_scene(
+        {
+            "size": [160, 96],
+            "command": ["xterm", "-geometry", "26x7+0+0", "-e", "sh", "-c", "PS1='$ ' exec sh"],
+            "steps": [{"type": "ls /\n", "rate": 20}, {"quiet": 0.3}],
+        },
+        "small",
+        tmp_path,
+    )
+    recording = codec.record(scene, tmp_path / "work", still=still)
+    found = list(codec.replayed(recording, PixelFormat.RGB565, 16))
+    assert len(found) == len(recording.frames) >= 1
+    if still:
+        assert recording.first == len(found)
+    else:
+        assert 0 < recording.first < len(found)
+        assert any(rects for number, _, rects in found if number >= recording.first)

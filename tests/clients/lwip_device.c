@@ -36,7 +36,7 @@ typedef struct device {
     unsigned width, height;
     unsigned hold; /* 1: what is drawn stays pending until "drawn"; 2: until a DMA has it, soon */
     volatile sig_atomic_t is_drawing;
-    unsigned eager; /* 1: types a key when it is let in, before tw_lwip_poll(); 2: now */
+    unsigned eager; /* types a key: 1: when let in, before tw_lwip_poll(); 2: now; 3: at the first picture */
     uint8_t receive[65536], memory[TW_CLIENT_SIZE(48, MOST_WIDTH)], cache[TW_CACHE_SIZE(SLOTS, SLOT_BYTES)];
     char copied[TW_MAX_CLIPBOARD];
 } device;
@@ -134,13 +134,21 @@ static tw_drawn on_draw(
 
 static void on_welcome(void *user, const tw_welcome *welcome) {
     device *one = user;
-    one->eager *= 2;
+    one->eager = one->eager == 1 ? 2 : one->eager;
     SAY("%ld welcome %u %ux%u\n", index_of(user), welcome->resumed, welcome->width, welcome->height);
+}
+
+static void be_eager(device *one) {
+    one->eager = 0;
+    SAY("%ld eager %u\n", index_of(one), tw_lwip_key(&one->session, 0xFF0D, 1));
 }
 
 static tw_drawn on_present(void *user, uint32_t update, uint32_t input) {
     device *one = user;
     (void)update;
+    if (one->eager == 3) {
+        be_eager(one);
+    }
     memcpy(one->shown, one->framebuffer, sizeof one->shown);
     if (input != 0) {
         SAY("%ld input %u\n", index_of(one), (unsigned)input);
@@ -535,8 +543,7 @@ int main(void) {
             if (one->is_made) {
                 uint32_t left_ms;
                 if (one->eager == 2) {
-                    one->eager = 0;
-                    SAY("%ld eager %u\n", index_of(one), tw_lwip_key(&one->session, 0xFF0D, 1));
+                    be_eager(one);
                 }
                 left_ms = tw_lwip_poll(&one->session, sys_now());
                 hurries += left_ms == 0;

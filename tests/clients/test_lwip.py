@@ -22,7 +22,7 @@ from tests.clients import test_posix, test_threadx
 from tests.clients.support import KEY, SERVER_NONCE, reply, welcome
 from tests.clients.test_build import C99, INCLUDES, SOURCES, THREADX, WARNINGS, compiler, run
 from tests.clients.test_posix import PICTURE, Peer, Proxy, lets_in
-from tests.clients.test_threadx import all_of, expected, finger, listens, numbers
+from tests.clients.test_threadx import all_of, expected, finger, lets_in_with_a_picture, listens, until_heard
 from tests.server.xclient import Painter, key_reader
 from tools import lwip
 from tools.served import served
@@ -94,11 +94,6 @@ def memory_program(tmp_path_factory: pytest.TempPathFactory, lwip_source: Path) 
 
 class Device(test_threadx.Device):
     """The program, driven line by line."""
-
-    def resources(self) -> dict[str, int]:
-        """What of lwIP's memory is in use."""
-        self.good("resources", 0)
-        return numbers(self.until("0 resources .*")[0])
 
     def until_rest(self, session: int = 0) -> None:
         """It has stopped, or ended."""
@@ -423,10 +418,17 @@ def test_input_is_taken_as_soon_as_the_server_lets_in(device: Device, serve: Cal
     device.good("create", 0, serve(listens(heard)), "eager=1")
     device.good("start", 0)
     device.until(f"0 eager {OK}")
-    deadline = time.monotonic() + WITHIN_S
-    while not all_of(heard, m.Key):
-        assert time.monotonic() < deadline, heard[-3:]
-        time.sleep(0.001)
+    until_heard(heard, m.Key)
+
+
+def test_input_is_taken_by_the_first_picture(device: Device, serve: Callable[..., int]) -> None:
+    """Its callbacks find the session open, also where it came in one segment with WELCOME."""
+    heard: list[Event] = []
+    device.good("create", 0, serve(lets_in_with_a_picture(heard)), "eager=3")
+    device.good("start", 0)
+    device.until(f"0 state {OPEN} 0 0")
+    device.until(f"0 eager {OK}")
+    until_heard(heard, m.Key)
 
 
 def until_ended(heard: list[Event]) -> None:

@@ -228,6 +228,27 @@ def listens(heard: list[Event], *messages: m.Message) -> Script:
     return script
 
 
+def lets_in_with_a_picture(heard: list[Event]) -> Script:
+    """WELCOME and a whole update in one piece; collects what the device says."""
+
+    def script(peer: Peer, events: Iterator[Event]) -> None:
+        hello = next(events)
+        assert isinstance(hello, m.Hello)
+        picture = (m.Begin(update=1, input=0), m.Fill(rect=Rect(0, 0, *SIZE), pixel=b"\x39\x33"), m.End())
+        said = (reply(), welcome(hello.capabilities), *picture)
+        peer.stream.sendall(b"".join(peer.connection.send(event) for event in said))
+        heard.extend(events)
+
+    return script
+
+
+def until_heard(heard: list[Event], kind: type[m.Message]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not all_of(heard, kind):
+        assert time.monotonic() < deadline, heard[-3:]
+        time.sleep(0.001)
+
+
 def finger(number: int, x: int, y: int) -> m.Finger:
     return m.Finger(finger=number, position=Point(x, y))
 
@@ -349,6 +370,17 @@ def test_everything_that_can_be_said(device: Device, serve: Callable[..., int]) 
     ]
     assert device("key", 0, 0xFF0D, 1) == NOT_CONNECTED
     assert device("touch", 0) == NOT_CONNECTED
+
+
+def test_input_is_taken_by_the_first_picture(sane_device: Device, serve: Callable[..., int]) -> None:
+    """Whom it wakes finds the session open, also where the picture came in one packet with WELCOME."""
+    heard: list[Event] = []
+    device = sane_device
+    device.good("create", 0, serve(lets_in_with_a_picture(heard)), "eager=1")
+    device.good("start", 0)
+    device.until(f"0 state {OPEN} 0 0")
+    device.until(f"0 eager {SUCCESS}")
+    until_heard(heard, m.Key)
 
 
 def test_an_input_is_timed_to_its_picture(device: Device, serve: Callable[..., int]) -> None:

@@ -27,7 +27,8 @@ typedef struct device {
     uint16_t framebuffer[MOST_WIDTH * MOST_HEIGHT], shown[MOST_WIDTH * MOST_HEIGHT];
     unsigned width, height;
     UINT is_nosy;
-    UINT hold; /* 1: what is drawn stays pending until "drawn"; 2: until a DMA has it, soon */
+    UINT is_eager; /* types a key at the first picture */
+    UINT hold;     /* 1: what is drawn stays pending until "drawn"; 2: until a DMA has it, soon */
     uint8_t receive[65536], memory[TW_CLIENT_SIZE(48, MOST_WIDTH)], cache[TW_CACHE_SIZE(SLOTS, SLOT_BYTES)];
     uint8_t jpeg[TW_JPEG_MEMORY_SIZE];
     ULONG queue[TW_THREADX_QUEUE_SIZE(64) / sizeof(ULONG)];
@@ -97,9 +98,19 @@ static void on_welcome(void *user, const tw_welcome *welcome) {
     host_say("%ld welcome %u %ux%u\n", index_of(user), welcome->resumed, welcome->width, welcome->height);
 }
 
+/* Whoever takes the processor from the session's thread while that decodes. */
+static void interrupt_eager(void *given) {
+    device *one = given;
+    host_say("%ld eager %u\n", index_of(one), tw_threadx_key(&one->session, 0xFF0D, 1, TX_NO_WAIT));
+}
+
 static tw_drawn on_present(void *user, uint32_t update, uint32_t input) {
     device *one = user;
     TX_INTERRUPT_SAVE_AREA
+    if (one->is_eager) {
+        one->is_eager = 0;
+        host_interrupt(interrupt_eager, one, 1);
+    }
     TX_DISABLE
     memcpy(one->shown, one->framebuffer, sizeof one->shown);
     TX_RESTORE
@@ -246,6 +257,8 @@ static void set(device *one, const char *word) {
         config->server.nxd_ip_version = 0;
     } else if (strncmp(word, "hold=", 5) == 0) {
         one->hold = (unsigned)number(value);
+    } else if (strncmp(word, "eager=", 6) == 0) {
+        one->is_eager = (UINT)number(value);
     } else if (strncmp(word, "max_message=", 12) == 0) {
         config->client.receive_size = (size_t)number(value);
     }
@@ -265,7 +278,7 @@ static UINT create(device *one, UINT port, int out_of_pool, char **words, int co
     memset(config, 0, sizeof *config);
     one->width = 320;
     one->height = 240;
-    one->hold = one->is_nosy = 0;
+    one->hold = one->is_nosy = one->is_eager = 0;
     config->client.device_id = one == devices ? "threadx-0" : "threadx-1";
     config->client.pixel_format = TW_PIXEL_RGB565;
     config->client.framebuffer = one->framebuffer;

@@ -23,6 +23,7 @@ import pytest
 import trio
 
 from tilewire.protocol import PixelFormat
+from tilewire.simulator import cli, runner_replay
 from tilewire.simulator.command import first_of
 from tilewire.simulator.exits import Exit
 from tilewire.simulator.machine import FIRMWARE, QCODES, Plan, find_qemu, open_machine
@@ -268,6 +269,25 @@ def test_what_was_recorded_is_played_in_the_device(xterm: Terminal, tmp_path: Pa
     assert reports[0]["updates"] >= 2
     assert reports[0]["instructions_per_pixel"] > 0
     assert reports[0]["clock"]["mode"] == "icount shift=3,sleep=off"
+
+
+def test_what_is_wrong_with_a_recording_is_said_of_the_device_too(xterm: Terminal, tmp_path: Path) -> None:
+    recording = tmp_path / "session.rec"
+    done = run(f"127.0.0.1:{xterm.port}", "--for", "0.5", "--record", recording)
+    assert done.returncode == 0, done.stderr
+    whole = recording.read_bytes()
+    # What the C client shows is not what it is told to compare with.
+    arguments = cli.parser().parse_args(["replay", str(recording), "--qemu"])
+    assert trio.run(runner_replay.run, arguments, 1) == 6
+    recording.write_bytes(whole[:-20])
+    words = [*SIM, "replay", str(recording), "--qemu", "--json"]
+    played = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert played.returncode == 5
+    assert "the recording was cut off; all of it that is whole was played" in played.stderr
+    assert json.loads(played.stdout)["updates"] >= 1
+    recording.write_bytes(whole[:200] + bytes(200) + whole[400:])
+    played = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert (played.returncode, played.stdout) == (4, "")
 
 
 def test_a_server_s_recording_is_played_in_the_device(tmp_path: Path) -> None:

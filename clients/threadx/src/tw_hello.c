@@ -46,7 +46,6 @@ static tw_status put_text(tw_client *client, unsigned tag, const char *text, siz
 }
 
 tw_status tw_greet(tw_client *client, const tw_client_config *config) {
-    const uint32_t capabilities = client->offered;
     memcpy(client->send, magic, sizeof magic);
     client->send[4] = client->send[5] = TW_VERSION;
     client->send_end = TW_PREFIX_SIZE;
@@ -92,7 +91,7 @@ tw_status tw_greet(tw_client *client, const tw_client_config *config) {
         const unsigned side = config->cursor == TW_CURSOR_LOCAL ? config->cursor_max_side : 0;
         put_number(client, TW_HELLO_CURSOR, config->cursor | side << 8, 2);
     }
-    put_pair(client, TW_HELLO_CAPABILITIES, capabilities, 4, 0);
+    put_pair(client, TW_HELLO_CAPABILITIES, client->offered, 4, 0);
 #if TW_WITH_RESUME
     if (config->resume != NULL && config->resume->valid) {
         client->resume = *config->resume;

@@ -7,9 +7,8 @@
 
 /* Of the netif, and so of whom a device connects to. */
 #define LINE_ADDRESS "10.0.0.1"
-/* What the name server knows; it says no to all others, and nothing to those that begin with "mute". */
-#define LINE_NAME "server.test"
 
+/* Sets it up. The name server knows "server.test", says no to all others, and nothing to those that begin with "mute". */
 void line_start(void);
 /* Connections to this port go to 127.0.0.1:port. */
 void line_bridge(unsigned port);

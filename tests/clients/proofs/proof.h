@@ -9,7 +9,6 @@
 uint8_t nondet_u8(void);
 uint16_t nondet_u16(void);
 uint32_t nondet_u32(void);
-uint64_t nondet_u64(void);
 size_t nondet_size(void);
 bool nondet_bool(void);
 

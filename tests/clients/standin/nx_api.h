@@ -8,11 +8,9 @@
 
 #define NX_NULL ((void *)0)
 #define NX_NO_WAIT 0U
-#define NX_WAIT_FOREVER 0xFFFFFFFFU
 
 #define NX_SUCCESS 0x00U
 #define NX_NO_PACKET 0x01U
-#define NX_POOL_ERROR 0x06U
 #define NX_PTR_ERROR 0x07U
 #define NX_SIZE_ERROR 0x09U
 #define NX_OPTION_ERROR 0x0AU

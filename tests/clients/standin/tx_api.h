@@ -28,7 +28,6 @@ typedef unsigned short USHORT;
 #define TX_MAX_PRIORITIES 32U
 #define TX_NO_TIME_SLICE 0U
 #define TX_AUTO_START 1U
-#define TX_DONT_START 0U
 
 #define TX_OR 0U
 #define TX_OR_CLEAR 1U

@@ -96,7 +96,7 @@ static void resolve(tw_lwip *session) {
     go_to(session, RESOLVING);
 }
 
-/* Until the next connection; a DMA of the last may still be at it. */
+/* A client for the next connection, in the same memory: no DMA reads the last one's pixels any more. */
 static void begin(tw_lwip *session) {
     tw_client_config *config = &session->config.client;
     tw_status status;

@@ -6,7 +6,7 @@
  *     tw_lwip_init(&panel, &config);
  *     tw_lwip_start(&panel);
  *     for (;;) {
- *         ethernetif_poll(&netif);     packets of the network driver
+ *         ethernetif_input(&netif);    packets of the network driver
  *         sys_check_timeouts();
  *         tw_lwip_poll(&panel, sys_now());
  *     }

@@ -4,7 +4,7 @@
 
 #include "tw_lwip_internal.h"
 
-#define CLIPBOARD_CHUNK ((uint32_t)(TW_SEND_SIZE - 128 < 1024 ? TW_SEND_SIZE - 128 : 1024))
+#define CLIPBOARD_CHUNK ((uint32_t)1024) /* fits into the smallest TW_SEND_SIZE */
 
 /* ---- From an interrupt ------------------------------------------------------------------------------------ */
 

@@ -129,16 +129,21 @@ tw_status tw_lwip_tcp_decode(tw_lwip *session) {
     while (status == TW_OK && session->chain != NULL) {
         const struct pbuf *first = session->chain;
         const u16_t left = (u16_t)(first->len - session->at);
-        if (left != 0) {
+        /* The handshake byte by byte: callbacks of the first picture shall find that input is taken. */
+        const u16_t part = left != 0 && !session->is_open ? 1 : left;
+        if (part != 0) {
             status =
-                tw_client_feed(session->client, (const u8_t *)first->payload + session->at, left, &consumed);
+                tw_client_feed(session->client, (const u8_t *)first->payload + session->at, part, &consumed);
             taken += (u32_t)consumed;
             session->at = (u16_t)(session->at + consumed);
-            if (consumed < left) {
+            tw_lwip_look_whether_open(session);
+            if (consumed < part) {
                 break;
             }
         }
-        drop_first(session);
+        if (part == left) {
+            drop_first(session);
+        }
     }
     if (status == TW_OK && session->chain != NULL) {
         session->own.draw_waits += !session->is_held;
@@ -147,7 +152,6 @@ tw_status tw_lwip_tcp_decode(tw_lwip *session) {
         session->is_held = 0;
     }
     open_window(session, taken);
-    tw_lwip_look_whether_open(session);
     return status;
 }
 

@@ -85,6 +85,17 @@ static VOID tell(TW_THREADX *session, UINT state, UINT code, ULONG wait_ms) {
 
 /* ---- One connection --------------------------------------------------------------------------------------- */
 
+/* Input is taken from WELCOME on. */
+static VOID look_whether_open(TW_THREADX *session) {
+    if (!session->was_open && tw_client_phase(session->client) == TW_OPEN) {
+        session->was_open = 1;
+        session->opened_ms = tw_threadx_now_ms(session);
+        session->own.connections++;
+        tw_threadx_input_open(session, 1);
+        tell(session, TW_THREADX_OPEN, TW_CODE_NORMAL, 0);
+    }
+}
+
 /* 1: the connection is over. *is_busy: more may have come already. */
 static UINT decode(TW_THREADX *session, UINT *is_busy) {
     size_t consumed;
@@ -113,14 +124,20 @@ static UINT decode(TW_THREADX *session, UINT *is_busy) {
         const UCHAR *data = session->piece->nx_packet_prepend_ptr + session->at;
         const size_t length = (size_t)(session->piece->nx_packet_append_ptr - data);
         if (length != 0) {
-            const tw_status status = tw_client_feed(session->client, data, length, &consumed);
+            /* The handshake byte by byte: whom the first picture wakes shall find that input is taken. */
+            const size_t part = session->was_open ? length : 1;
+            const tw_status status = tw_client_feed(session->client, data, part, &consumed);
             session->own.bytes_received += consumed;
             session->at += (ULONG)consumed;
+            look_whether_open(session);
             if (status != TW_OK) {
                 break;
             }
-            if (consumed < length) {
+            if (consumed < part) {
                 return 0;
+            }
+            if (part < length) {
+                continue;
             }
         }
 #ifndef NX_DISABLE_PACKET_CHAIN
@@ -138,20 +155,14 @@ static UINT decode(TW_THREADX *session, UINT *is_busy) {
 
 /* From the first byte to the last. Returns for how long the server had let us in. */
 static ULONG exchange(TW_THREADX *session) {
-    ULONG opened_ms = 0, closing_ms = 0;
-    UINT is_open = 0, is_closing = 0;
+    ULONG closing_ms = 0;
+    UINT is_closing = 0;
+    session->was_open = 0;
     for (;;) {
         UINT is_busy, is_full = 0, status;
         UINT is_over = decode(session, &is_busy);
         const ULONG now_ms = tw_threadx_now_ms(session);
-        if (!is_open && tw_client_phase(session->client) == TW_OPEN) {
-            is_open = 1;
-            opened_ms = now_ms;
-            session->own.connections++;
-            tw_threadx_input_open(session, 1);
-            tell(session, TW_THREADX_OPEN, TW_CODE_NORMAL, 0);
-        }
-        if (is_open) {
+        if (session->was_open) {
             is_full = tw_threadx_input_send(session);
         }
         if (!is_closing && !tw_threadx_is_wanted(session)) {
@@ -183,7 +194,7 @@ static ULONG exchange(TW_THREADX *session) {
         }
     }
     tw_threadx_input_open(session, 0);
-    return is_open ? session->now_ms - opened_ms + 1 : 0;
+    return session->was_open ? session->now_ms - session->opened_ms + 1 : 0;
 }
 
 /* Until nobody reads the pixels any more. 0: stopped meanwhile, and the DMA takes its time. */

@@ -168,7 +168,8 @@ typedef struct TW_THREADX_STRUCT {
     NX_PACKET *packet, *piece; /* what is being decoded; NULL: nothing */
     ULONG at;                  /* bytes of the piece that the client has taken */
     UINT is_bound;
-    ULONG ticks, ticks_left, now_ms;
+    UINT was_open; /* the server has let this connection in */
+    ULONG ticks, ticks_left, now_ms, opened_ms;
     ULONG message[TW_THREADX_MESSAGE_WORDS]; /* out of the queue, and out of `motions`: not sent yet */
     TW_THREADX_MOTION motion;
     UINT has_message, has_motion;
@@ -260,7 +261,8 @@ UINT tw_threadx_statistics(TW_THREADX *session, TW_THREADX_STATISTICS *statistic
 
 /* ---- From the session's callbacks ------------------------------------------------------------------------- */
 
-/* For tw_client_surface() and the like. It is another one with each connection. */
+/* For tw_client_surface() and the like. It is another one with each connection; NULL where none was made yet, as `state`
+ * finds with TW_THREADX_CONNECTING. */
 tw_client *tw_threadx_client(TW_THREADX *session);
 
 #ifdef __cplusplus

@@ -33,7 +33,7 @@
 #define TEXT_BYTES ((TW_THREADX_MESSAGE_WORDS - FIRST) * sizeof(ULONG))
 
 #define WHEEL_MOST 32767
-#define CLIPBOARD_CHUNK ((ULONG)(TW_SEND_SIZE - 128 < 1024 ? TW_SEND_SIZE - 128 : 1024))
+#define CLIPBOARD_CHUNK ((ULONG)1024) /* fits into the smallest TW_SEND_SIZE */
 
 /* ---- Motion ----------------------------------------------------------------------------------------------- */
 
