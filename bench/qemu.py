@@ -11,8 +11,9 @@ at the other end of QEMU's user network. Times are read from the device's clock.
 - type: at 125 MIPS. Keys of the keyboard, four a second, into xterm. `shown_ms` is from the moment the client takes the
   key to the end of the update that shows it; `at_most_ms`: if all that the device fell behind fell into these moments.
 - link: as scroll and type, both at 250 MIPS, over links between two network namespaces. The server is inside the far
-  one, so it is its kernel's TCP that meets the link. `picture_ms` is of xterm. `used_%` of the rate is TCP's payload while the
-  page scrolled; `dropped_%` of the frames to the device were lost or found the queue full, its first picture included.
+  one, so it is its kernel's TCP that meets the link. `picture_ms` is of xterm. `used_%` of the rate is TCP's payload
+  while the page scrolled; `dropped_%` of the frames to the device were lost or found the queue full, its first picture
+  included.
 
 `behind_ms`: how much less time passed for the device than for the host: where it grows, the host was too slow, and so
 is the figure.

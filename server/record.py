@@ -69,7 +69,6 @@ class _File:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self.failed: str | None = None
         self.backlog = 0
         self.written = 0

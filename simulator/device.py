@@ -499,9 +499,12 @@ class Device:
 
 @asynccontextmanager
 async def open_device(address: str, setup: Setup, tls: Trust | None = None) -> AsyncIterator[Device]:
-    """Connect a device and keep it running inside the block. Raises StreamError."""
-    client = Client(
-        ClientConfig.for_panel(
+    """Connect a device and keep it running inside the block. Raises StreamError, and ClientError where the C client
+    refuses its configuration.
+    """
+    device = None
+    try:
+        config = ClientConfig.for_panel(
             setup.panel,
             device_id=setup.device_id,
             boot_id=secrets.randbits(64),
@@ -511,9 +514,7 @@ async def open_device(address: str, setup: Setup, tls: Trust | None = None) -> A
             cursor=setup.cursor,
             **dict.fromkeys(setup.without, False),
         )
-    )
-    device = Device(client, setup, address, tls)
-    try:
+        device = Device(Client(config), setup, address, tls)
         async with trio.open_nursery() as nursery:
             await nursery.start(device.run)
             if device.refused is None:
@@ -525,6 +526,6 @@ async def open_device(address: str, setup: Setup, tls: Trust | None = None) -> A
                     nursery.cancel_scope.cancel()
     finally:
         if setup.recording is not None:
-            setup.recording.close(device.ended)
+            setup.recording.close(device.ended if device is not None else None)
     if device.refused is not None:
         raise device.refused

@@ -127,6 +127,8 @@ class Fleet:
     workers: int = 0
     session: trio.CancelScope = field(default_factory=trio.CancelScope)
     """Of all but the end; cancelled, the fleet stops at once and reports what was."""
+    closing: trio.CancelScope = field(default_factory=lambda: trio.CancelScope(shield=True))
+    """Of the end, in which every device says goodbye."""
     _workers: list[_WorkerProcess] = field(default_factory=list)
     _machines: list[QemuMember] = field(default_factory=list)
     _answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -167,9 +169,10 @@ class Fleet:
                     await self._start(nursery)
                     await self._live()
                 self._freeze()
-                with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_S):
+                with self.closing, trio.move_on_after(CLOSE_S):
                     await self._stop()
             finally:
+                self.end_at_once()
                 nursery.cancel_scope.cancel()
                 with trio.CancelScope(shield=True):
                     await self._clean()
@@ -205,7 +208,6 @@ class Fleet:
         self._tell()
 
     async def _live(self) -> None:
-        began_s = time.monotonic()
         states = self.states.values()
 
         def all_there() -> bool:
@@ -452,6 +454,13 @@ class Fleet:
         return False
 
     # The end.
+
+    def end_at_once(self) -> None:
+        """Who has not said goodbye by now does not."""
+        self.session.cancel()
+        self.closing.cancel()
+        for member in self._machines:
+            member.abandon()
 
     def _freeze(self) -> None:
         """What is reported is what was used, and not the comparison."""

@@ -207,7 +207,7 @@ async def fleet_command(arguments: argparse.Namespace) -> int:
     if arguments.insecure_tls:
         say("the server's certificate is not checked (--insecure-tls): anybody could be there")
     fleet = Fleet(plan)
-    failure, heard = await _guarded(fleet)
+    failure, heard = await guarded(fleet)
     code = _code(fleet, failure)
     if heard is not None:
         code = RunExit.INTERRUPTED if heard == signal.SIGINT else RunExit.TERMINATED
@@ -243,13 +243,15 @@ def _code(fleet: Fleet, failure: str | None) -> int:
     return EXIT_UNCHECKED if fleet.unchecked is not None else 0
 
 
-async def _guarded(fleet: Fleet) -> tuple[str | None, int | None]:
+async def guarded(fleet: Fleet) -> tuple[str | None, int | None]:
     """Run it; why it failed, and the signal that ended it. The second signal does not wait for the table."""
     heard: int | None = None
     failure: str | None = None
     status = Status(fleet)
+    everything = trio.CancelScope()
     try:
-        async with trio.open_nursery() as nursery:
+        # Heard until all is over: who goes on pressing ctrl-C would break what cleans up.
+        async with trio.open_nursery() as ears:
 
             async def listen(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
                 nonlocal heard
@@ -257,14 +259,18 @@ async def _guarded(fleet: Fleet) -> tuple[str | None, int | None]:
                     task_status.started()
                     async for number in signals:
                         if heard is not None:
-                            nursery.cancel_scope.cancel()
+                            fleet.end_at_once()
+                            everything.cancel()
                         heard = heard or number
                         fleet.session.cancel()
 
-            await nursery.start(listen)
-            nursery.start_soon(status.show)
-            await fleet.run()
-            nursery.cancel_scope.cancel()
+            await ears.start(listen)
+            with everything:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(status.show)
+                    await fleet.run()
+                    nursery.cancel_scope.cancel()
+            ears.cancel_scope.cancel()
     except* (FleetError, OSError) as group:
         failure = str(first_of(group))
     status.end()

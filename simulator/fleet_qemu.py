@@ -60,6 +60,11 @@ class QemuMember:
         """The device says goodbye and the machine ends."""
         self._run.session.cancel()
 
+    def abandon(self) -> None:
+        """The machine ends, and the device says nothing any more."""
+        self._run.session.cancel()
+        self._run.closing.cancel()
+
     async def _live(self, nursery: trio.Nursery) -> None:
         while self._run.machine_ is None:  # noqa: ASYNC110  # the run tells nobody
             await trio.sleep(START_S)

@@ -18,6 +18,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -59,6 +60,8 @@ MOVE_S: Final = 1 / 60
 """As often as a touch screen reports."""
 MOST_TEXT_BYTES: Final = 200
 PIECE: Final = 65536
+PRIVATE: Final = 0o600
+"""All that is typed is in the frames."""
 LATE: Final = re.compile(r"The guest is now late by ([0-9.]+) to ([0-9.]+) seconds")
 
 Event = dict[str, Any]
@@ -187,10 +190,10 @@ def find_firmware(path: Path | None = None) -> Path:
     if path.is_file():
         return path.resolve()
     if path == FIRMWARE and not (FIRMWARE.parent.parent / "lwip/version.txt").exists():
-        why = "and lwIP's source, which it is built of, is not there either: make setup fetches and builds both"
+        why = ", and lwIP's source, which it is built of, is not there either: make setup fetches and builds both"
     else:
-        why = "make firmware builds it"
-    raise RunError(f"the firmware {path} is missing: {why}", RunExit.NO_FIRMWARE)
+        why = ": make firmware builds it"
+    raise RunError(f"the firmware {path} is missing{why}", RunExit.NO_FIRMWARE)
 
 
 def find_window(qemu: str) -> str:
@@ -486,13 +489,15 @@ class Machine:
         if not text:
             return
         await self._switch(by_control=True)
-        piece = ""
+        pieces = [""]
         for character in text:
-            if len((piece + character).encode()) > MOST_TEXT_BYTES:
-                await self.tell(f"text {piece}")
-                piece = ""
-            piece += character
-        await self.tell(f"text {piece}")
+            if len((pieces[-1] + character).encode()) > MOST_TEXT_BYTES:
+                pieces.append("")
+            pieces[-1] += character
+        for piece in pieces:
+            await self.tell(f"text {piece}")
+            # The firmware keeps no more than 8 KiB that it has not read yet.
+            await self._read()
 
     async def _switch(self, *, by_control: bool) -> None:
         """Two lines are two queues: what went down the other one has to be read before."""
@@ -519,10 +524,16 @@ class Machine:
 
 
 def _command(plan: Plan, fds: Mapping[str, int]) -> list[str]:
+    """Raises RunError."""
+
     def file(name: str) -> str:
         return f"/proc/self/fd/{fds[name]}"
 
-    command = ["setpriv", "--pdeathsig", "KILL", plan.qemu, "-M", "vexpress-a9", "-m", f"{plan.memory_mib}M"]
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        # Without it, QEMU could outlive us.
+        raise RunError("setpriv is not installed: it starts QEMU (Debian: util-linux)", RunExit.QEMU)
+    command = [setpriv, "--pdeathsig", "KILL", plan.qemu, "-M", "vexpress-a9", "-m", f"{plan.memory_mib}M"]
     command += ["-nodefaults", "-display", plan.window or "none", "-audiodev", "none,id=none"]
     command += ["-global", "pl041.audiodev=none"]
     command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(plan.firmware)]
@@ -543,9 +554,7 @@ def _command(plan: Plan, fds: Mapping[str, int]) -> list[str]:
         card = ["-net", "nic,model=lan9118,netdev=n0"]
         command += card if plan.net == "lan9118" else ["-device", "virtio-net-device,netdev=n0"]
     if plan.pcap is not None:
-        # A comma in a value is written twice.
-        path = str(plan.pcap.absolute()).replace(",", ",,")
-        command += ["-object", f"filter-dump,id=pcap,netdev=n0,file={path}"]
+        command += ["-object", f"filter-dump,id=pcap,netdev=n0,file={file('pcap')}"]
     if plan.mips is not None:
         command += ["-icount", plan.clock.removeprefix("icount ")]
     return command
@@ -577,6 +586,18 @@ def _memory_file(stack: ExitStack, name: str, content: bytes) -> int:
     return fd
 
 
+def _private_file(stack: ExitStack, path: Path) -> int:
+    """A file that is empty and its owner's alone, in place of an older one. Raises RunError."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
+        stack.callback(os.close, fd)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            os.fchmod(fd, PRIVATE)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}", RunExit.FAILED) from error
+    return fd
+
+
 @asynccontextmanager
 async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
     """A device that runs inside the block, and nothing of it afterwards. Raises RunError.
@@ -597,6 +618,8 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
             fds["recording"] = _memory_file(stack, "recording", plan.recording)
         if plan.keep_memory:
             fds["ram"] = _memory_file(stack, "ram", b"")
+        if plan.pcap is not None:
+            fds["pcap"] = _private_file(stack, plan.pcap)
         passed = [fd for name, fd in fds.items() if name != "said"]
         if plan.link is not None:
             passed.append(plan.link.fd)
@@ -627,9 +650,11 @@ async def open_machine(plan: Plan) -> AsyncIterator[Machine]:
                     await machine.ask("qmp_capabilities")
                     yield machine
                 finally:
-                    with trio.CancelScope(shield=True):
-                        await _quit(machine, process)
-                    listening.cancel()
+                    try:
+                        with trio.CancelScope(shield=True):
+                            await _quit(machine, process)
+                    finally:
+                        listening.cancel()
         finally:
             if process.poll() is None:
                 process.kill()

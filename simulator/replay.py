@@ -235,7 +235,9 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """The `replay` command's options."""
     replay = commands.add_parser("replay", help="play a recording into the C client")
     replay.set_defaults(run=run)
-    replay.add_argument("file", type=Path, metavar="FILE", help="what --record of `tilewire run`, `view` or `run` has written")
+    replay.add_argument(
+        "file", type=Path, metavar="FILE", help="what --record of `tilewire run`, `view` or `run` has written"
+    )
     pace = replay.add_mutually_exclusive_group()
     pace.add_argument("--speed", type=_positive, default=1.0, metavar="X", help="so many times its own speed (1)")
     pace.add_argument("--full-speed", action="store_true", help="as fast as it goes")

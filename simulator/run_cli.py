@@ -229,8 +229,10 @@ async def run_command(arguments: argparse.Namespace) -> int:
 async def _guarded(run: Run, status: Status) -> int | None:
     """Run it; the signal that ended it. The second signal does not wait for the report."""
     heard: int | None = None
+    everything = trio.CancelScope()
     try:
-        async with trio.open_nursery() as nursery:
+        # Heard until all is over: who goes on pressing ctrl-C would break what cleans up.
+        async with trio.open_nursery() as ears:
 
             async def listen(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
                 nonlocal heard
@@ -239,14 +241,17 @@ async def _guarded(run: Run, status: Status) -> int | None:
                     async for number in signals:
                         if heard is not None or run.machine_ is None:
                             run.closing.cancel()
-                            nursery.cancel_scope.cancel()
+                            everything.cancel()
                         heard = heard or number
                         run.session.cancel()
 
-            await nursery.start(listen)
-            nursery.start_soon(status.show)
-            await run.run()
-            nursery.cancel_scope.cancel()
+            await ears.start(listen)
+            with everything:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(status.show)
+                    await run.run()
+                    nursery.cancel_scope.cancel()
+            ears.cancel_scope.cancel()
     except* RunError as group:
         first = first_of(group)
         run.failure = run.failure or (first if isinstance(first, RunError) else None)

@@ -394,12 +394,17 @@ def memory(stats: Event) -> dict[str, object]:
 
 
 async def _reachable(server: tuple[str, int]) -> tuple[str, int] | None:
-    """Where a machine of IPv4 finds it; None: only this process does. Raises RunError."""
+    """Where a machine of IPv4 finds it; None: only this process does. Raises RunError.
+
+    A name of both loopbacks, as localhost is, may mean a server on [::1] alone.
+    """
     host, port = server
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise RunError(f"the name {host!r} leads nowhere: {error.strerror}", RunExit.NO_CONNECTION) from error
+    if any(family is socket.AF_INET6 and address[0] == "::1" for family, _, _, _, address in found):
+        return None
     for family, _, _, _, address in found:
         if family is socket.AF_INET:
             at = ipaddress.ip_address(address[0])

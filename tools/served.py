@@ -14,10 +14,12 @@ from typing import Final
 
 START_S: Final = 30.0
 LOOK_S: Final = 0.02
+STOP_S: Final = 20.0
+"""Its own bounds add up to less."""
 
 
 class ServedError(Exception):
-    """The server did not start; the end of its log."""
+    """The server did not start, with the end of its log; or it did not stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ def served(
 ) -> Iterator[Served]:
     """Run `tilewire` with these arguments inside the block, its output in `log_path`. Raises ServedError.
 
-    `prefix`: goes before the command, `Place.prefix` of a shaped link for one. `file_kib`: as large as its files can become, for tests.
+    `prefix`: goes before the command, `Place.prefix` of a shaped link for one. `file_kib`: as large as its files can
+    become, for tests.
     """
     command = [*prefix, sys.executable, "-m", "tilewire.server.cli", *arguments]
     if file_kib is not None:
@@ -49,3 +52,8 @@ def served(
             yield Served(found[1], process.pid)
         finally:
             process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired as late:
+                process.kill()
+                raise ServedError(f"the server did not stop in {STOP_S:g} s and was killed; see {log_path}") from late

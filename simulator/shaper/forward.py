@@ -61,8 +61,6 @@ class Forwarder:
         self.up_bytes = 0
         self.refusal: str | None = None
         """Why the newest connection was not carried on, in words; None: it was."""
-        self.held_bytes = 4 * chunk
-        """About so much from the server may lie here that the link has not taken yet."""
         self._server = server
         self._chunk = chunk
 

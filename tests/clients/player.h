@@ -18,7 +18,7 @@
         } \
     } while (0)
 
-enum { CURSOR_MAX = 64, FILL_FIRST = 0x5A, MAX_NUMBERS = 8 };
+enum { MAX_NUMBERS = 8 };
 
 typedef struct session {
     uint8_t *file; /* all of it */

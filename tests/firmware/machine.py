@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tilewire.simulator.machine import CONFIG_AT, RECORDING_AT, Event, config_text
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 FIRMWARE: Final = Path(os.environ.get("TILEWIRE_FIRMWARE", ROOT / "build/firmware/device.elf"))
 """The variable names another build of it, on ThreadX for example, for the tests of sessions."""
@@ -23,8 +25,6 @@ SOURCES: Final = ROOT / "simulator/firmware"
 QEMU: Final = "qemu-system-arm"
 HOST: Final = "10.0.2.2"
 """The loopback of this machine, seen from QEMU's user network."""
-CONFIG_AT: Final = 0x60000000
-RECORDING_AT: Final = 0x70000000
 WITHIN_S: Final = 60.0
 """Beyond that a test fails instead of hanging."""
 
@@ -33,13 +33,6 @@ EXITS: Final = {
     for found in re.finditer(r'X\((\w+), (\d+), "', (SOURCES / "board/exits.h").read_text(encoding="utf-8"))
 }
 """Exit statuses by their names in board/exits.h."""
-
-Event = dict[str, Any]
-
-
-def config_text(lines: Mapping[str, object]) -> str:
-    """The configuration as the firmware reads it."""
-    return "\n".join(["tilewire-device 1", *(f"{key} = {value}" for key, value in lines.items()), "end", ""])
 
 
 class Machine:

@@ -14,6 +14,7 @@ import trio
 from tilewire.protocol import PixelFormat, Rect
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import Rotation, ViewMode
+from tilewire.simulator.machine import Event
 
 from tests.firmware.machine import HOST, WITHIN_S, Machine
 from tests.support import ORIGIN, screen_picture
@@ -30,6 +31,8 @@ class Terminal:
     port: int
     display: str
     typed: Path
+    pid: int
+    """Of the server."""
 
 
 @contextmanager
@@ -46,7 +49,7 @@ def terminal(folder: Path, *words: str, port: int = 0, before: str = "") -> Iter
     with served([*command, "env", "LC_ALL=C.UTF-8", *XTERM, "-e", "sh", "-c", script], log) as server:
         found = re.search(r"on display (:\d+),", log.read_text())
         assert found is not None
-        one = Terminal(int(server.address.rpartition(":")[2]), found[1], typed)
+        one = Terminal(int(server.address.rpartition(":")[2]), found[1], typed, server.pid)
         typed_is(one, b"\033[0n")
         yield one
 
@@ -64,23 +67,27 @@ def typed_is(server: Terminal, ends: bytes) -> None:
         time.sleep(0.02)
 
 
+async def expected_of(events: list[Event], server: Terminal) -> bytes:
+    """The server's screen as the panel must store it, by what the device told of its panel and its view."""
+    panel = next(event for event in events if event["event"] == "panel")
+    view = next(event for event in reversed(events) if event["event"] == "view")
+    state = m.ViewState(
+        mode=ViewMode.FIT if view["mode"] == "fit" else ViewMode.ONE_TO_ONE,
+        rotation=Rotation(view["rotation"] // 90),
+        follow=1,
+        session=m.Size(width=view["session_width"], height=view["session_height"]),
+        window=Rect(x=view["x"], y=view["y"], width=view["width"], height=view["height"]),
+    )
+    size = (panel["width"], panel["height"])
+    return await screen_picture(server.display, size, FORMATS[panel["format"]], ORIGIN, state)
+
+
 def is_exact(device: Machine, server: Terminal) -> None:
     """Return once the panel shows the server's screen, pixel for pixel."""
-    panel = device.until("panel")
-    size = (panel["width"], panel["height"])
     until = time.monotonic() + WITHIN_S
     while True:
-        view = next(event for event in reversed(device.events) if event["event"] == "view")
-        state = m.ViewState(
-            mode=ViewMode.FIT if view["mode"] == "fit" else ViewMode.ONE_TO_ONE,
-            rotation=Rotation(view["rotation"] // 90),
-            follow=1,
-            session=m.Size(width=view["session_width"], height=view["session_height"]),
-            window=Rect(x=view["x"], y=view["y"], width=view["width"], height=view["height"]),
-        )
-        expected = trio.run(screen_picture, server.display, size, FORMATS[panel["format"]], ORIGIN, state)
-        seen = device.framebuffer()
-        if seen == expected:
+        expected = trio.run(expected_of, device.events, server)
+        if device.framebuffer() == expected:
             return
         assert time.monotonic() < until, f"the panel is not the screen; {device.folder}"
         time.sleep(0.05)

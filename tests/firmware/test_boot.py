@@ -11,8 +11,9 @@ from PIL import Image
 
 from tilewire.protocol import PANELS
 from tilewire.simulator.exits import Exit
+from tilewire.simulator.machine import config_text
 
-from tests.firmware.machine import EXITS, HOST, SOURCES, Machine, config_text, machine
+from tests.firmware.machine import EXITS, HOST, SOURCES, Machine, machine
 
 NOBODY = f"{HOST}:1"
 """Where no server listens."""

@@ -13,8 +13,9 @@ from typing import Final
 import pytest
 
 from tilewire.simulator.exits import Exit
+from tilewire.simulator.machine import Event
 
-from tests.firmware.machine import Event, machine
+from tests.firmware.machine import WITHIN_S, machine
 from tests.firmware.terminal import config, is_exact, terminal, typed_is
 
 MIPS: Final = 250
@@ -33,19 +34,19 @@ class Recorder:
         self.port: int = listener.getsockname()[1]
         self._listener = listener
         self._server_port = server_port
-        self._thread = threading.Thread(target=self._carry)
+        self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
 
     def _carry(self) -> None:
         device, _ = self._listener.accept()
         with device, socket.create_connection(("127.0.0.1", self._server_port)) as server:
-            other = threading.Thread(target=self._pass, args=(device, server))
+            other = threading.Thread(target=self._pass, args=(device, server), daemon=True)
             other.start()
             while data := server.recv(65536):
                 self.said += data
                 device.sendall(data)
             device.shutdown(socket.SHUT_WR)
-            other.join()
+            other.join(WITHIN_S)
 
     @staticmethod
     def _pass(device: socket.socket, server: socket.socket) -> None:
@@ -55,7 +56,8 @@ class Recorder:
 
     def end(self) -> bytes:
         """What the server said; both ends have gone."""
-        self._thread.join()
+        self._thread.join(WITHIN_S)
+        assert not self._thread.is_alive()
         return bytes(self.said)
 
 

@@ -13,23 +13,33 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
+import trio
 from PIL import Image
 
 from tilewire.protocol import PANELS, PixelFormat, Point, Rect
 from tilewire.protocol.constants import CursorMode, Rotation, ViewMode
 from tilewire.server.pixels import Screen, Surface
 from tilewire.server.view import View
+from tilewire.simulator import fleet as fleet_of
+from tilewire.simulator import machine as machine_of
 from tilewire.simulator.cli import main
+from tilewire.simulator.fleet import Fleet, FleetPlan
+from tilewire.simulator.fleet_cli import guarded
 from tilewire.simulator.fleet_plan import MOST_DEVICES, MOST_QEMU, QEMU_MODELS, canonical, look_of, specs
 from tilewire.simulator.fleet_users import EYES, HANDS, User
 from tilewire.simulator.fleet_verify import picture
+from tilewire.simulator.machine import find_firmware, find_qemu
+from tilewire.simulator.runner import RunPlan
 
 from tests.certificates import Authority
+from tests.simulator.lines import until_line
+from tests.support import quiet
 from tools.served import Served, served
 
 SIZE = (900, 560)
@@ -90,17 +100,15 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
-def until_using(process: subprocess.Popen[str]) -> None:
-    """Return once all devices are connected."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.endswith("using\n"):
-            return
-    raise AssertionError("it ended before")
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@contextmanager
+def start(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A fleet whose devices are all connected; gone when the block ends."""
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until_line(process, "using\n")
+            yield process
+        finally:
+            process.kill()
 
 
 # What it does.
@@ -163,7 +171,6 @@ def test_ctrl_c_prints_the_table_and_leaves_nothing(
     own.mkdir()
     monkeypatch.setenv("TMPDIR", str(own))
     with start("4", server.address, "--qemu", "1", "--for", "600") as process:
-        until_using(process)
         children = descendants(process.pid)
         assert sum("qemu-system-arm" in line for line in children.values()) == 1, children
         assert any("fleet_worker" in line for line in children.values()), children
@@ -175,14 +182,57 @@ def test_ctrl_c_prints_the_table_and_leaves_nothing(
     assert not list(own.iterdir())
 
 
+async def test_a_second_ctrl_c_waits_for_nobody(
+    xterm: tuple[Served, str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, _, _ = xterm
+    # Nobody answers, and the first ctrl-C would wait ten minutes.
+    monkeypatch.setattr(fleet_of, "CLOSE_S", 600.0)
+    monkeypatch.setattr(machine_of, "ANSWER_S", 600.0)
+    devices = specs(3, 1)
+    host, _, port = server.address.rpartition(":")
+    machine = RunPlan(
+        address=server.address,
+        server=(host, int(port)),
+        firmware=find_firmware(),
+        qemu=find_qemu(),
+        panel=devices[0].panel.name,
+        reconnect=True,
+    )
+    one = Fleet(FleetPlan(address=server.address, specs=devices, seconds=600, machine=machine))
+    ended: list[tuple[str | None, int | None]] = []
+
+    async def run() -> None:
+        ended.append(await guarded(one))
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            while one.phase != "using":
+                await quiet(0.02)
+            children = [
+                pid
+                for pid, line in descendants(os.getpid()).items()
+                if "qemu-system-arm" in line or "fleet_worker" in line
+            ]
+            assert len(children) >= 2
+            for pid in children:
+                os.kill(pid, signal.SIGSTOP)
+            signal.raise_signal(signal.SIGINT)
+            while one.phase != "stopping":
+                await quiet(0.02)
+            signal.raise_signal(signal.SIGINT)
+    assert ended == [(None, signal.SIGINT)]
+    assert not set(children) & set(descendants(os.getpid()))
+
+
 def test_killed_it_leaves_nothing_either(xterm: tuple[Served, str, dict[str, str]]) -> None:
     server, _, _ = xterm
     with start("3", server.address, "--qemu", "1", "--for", "600") as process:
-        until_using(process)
         children = descendants(process.pid)
         assert len(children) >= 2
         process.kill()
-        process.wait()
+        process.wait(30)
         deadline = time.monotonic() + 30
         while alive := [pid for pid in children if Path(f"/proc/{pid}").exists()]:
             assert time.monotonic() < deadline, {pid: children[pid] for pid in alive}
@@ -192,7 +242,6 @@ def test_killed_it_leaves_nothing_either(xterm: tuple[Served, str, dict[str, str
 def test_the_server_is_gone(xterm: tuple[Served, str, dict[str, str]]) -> None:
     server, _, _ = xterm
     with start("3", server.address, "--qemu", "1", "--for", "600", "--json") as process:
-        until_using(process)
         os.kill(server.pid, signal.SIGKILL)
         out, errors = process.communicate(timeout=60)
     assert process.returncode == 3, errors

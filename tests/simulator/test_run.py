@@ -10,20 +10,23 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import termios
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
 
 from tilewire.protocol import PixelFormat
-from tilewire.simulator import cli, runner_replay
+from tilewire.simulator import machine as machine_of
+from tilewire.simulator import runner_replay
+from tilewire.simulator.cli import main, parser
 from tilewire.simulator.command import first_of
 from tilewire.simulator.exits import Exit
 from tilewire.simulator.machine import FIRMWARE, QCODES, Plan, find_qemu, open_machine
@@ -33,8 +36,9 @@ from tilewire.simulator.screen import Screen, read_png
 
 from tests.firmware.machine import HOST
 from tests.firmware.terminal import Terminal, terminal, typed_is
-from tests.support import screen_picture
-from tools import demo, soak
+from tests.simulator.lines import killed_late, until_line
+from tests.support import quiet, screen_picture
+from tools import demo, lwip, soak
 from tools.served import served
 
 WITHIN_S = 60.0
@@ -103,15 +107,17 @@ def test_a_session_with_a_script_and_a_report(xterm: Terminal, tmp_path: Path) -
     word = secrets.token_hex(3)
     steps = script(tmp_path, USER.replace("{WORD}", word))
     picture, frames = tmp_path / "picture.png", tmp_path / "with, comma.pcap"
+    frames.write_text("older and longer, for anybody to read\n" * 100_000)
     done = run(f"127.0.0.1:{xterm.port}", "--script", steps, "--json", "--png", picture, "--pcap", frames)
     assert done.returncode == 0, done.stderr
     typed_is(xterm, f"Tilewire, ({word})! żółw 龍 end\x04é".encode())
     # What the LCD shows is the server's own picture, to the pixel as far as 565 goes.
     assert read_png(picture).differing(trio.run(server_screen, xterm.display)) == 0
     assert read_png(tmp_path / "shot.png").differing(read_png(picture)) == 0
-    # The file's magic number, and more than the handshake.
+    # The file's magic number, and more than the handshake; what is typed is in it.
     assert frames.read_bytes()[:4] == bytes.fromhex("d4c3b2a1")
-    assert frames.stat().st_size > 1000
+    assert 1000 < frames.stat().st_size < 3_000_000
+    assert stat.S_IMODE(frames.stat().st_mode) == 0o600
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["exit"] == {"code": 0, "text": None}
     assert report["clock"]["mode"] == "host"
@@ -121,7 +127,8 @@ def test_a_session_with_a_script_and_a_report(xterm: Terminal, tmp_path: Path) -
     assert report["instructions_per_pixel"] is None
     assert report["decode_us"]["sum"] >= report["decode_us"]["max"] > 0
     assert report["input_to_picture_ms"]["count"] >= 1
-    assert report["lost"] == {"inputs": 0, "keyboard": 0, "control": 0, "frames": 0}
+    # What the LAN9118 drops it does not count: tests/firmware/test_ethernet.py looks at the wire.
+    assert report["lost"] == {"inputs": 0, "keyboard": 0, "control": 0, "frames": report["frames"]["lost"]}
     assert report["link"] is None
     memory = report["memory"]
     assert memory["buffers"]["framebuffer"] == 1024 * 600 * 2
@@ -160,6 +167,7 @@ def test_a_slow_processor_on_a_slow_link_comes_back(xterm: Terminal, tmp_path: P
     assert report["clock"]["behind_ms"] is not None
     assert report["instructions_per_pixel"] > 0
     assert (report["connections"], report["reconnects"]) == (2, 1)
+    assert report["lost"]["frames"] == 0
     asked, counted = report["link"]["asked"], report["link"]["counted"]
     assert (asked["kbit_s"], asked["rtt_ms"]) == (1000, 40)
     assert (report["link"]["asked_last"]["kbit_s"], report["link"]["asked_last"]["rtt_ms"]) == (None, 10)
@@ -181,6 +189,21 @@ async def type_everything(port: int, text: str) -> None:
         await machine.stop()
 
 
+async def test_a_long_text_that_has_no_keys(xterm: Terminal) -> None:
+    text = secrets.token_hex(4) + "żółŵ龍" * 2000 + secrets.token_hex(4)
+    config = {"server": f"{HOST}:{xterm.port}", "panel": "iot-256", "reconnect": "no"}
+    # So slow that what comes waits.
+    async with open_machine(Plan(config=config, qemu=find_qemu(), mips=125)) as machine:
+        await machine.until("picture", timeout_s=WITHIN_S)
+        await machine.tap(400, 240)
+        await machine.type(text)
+        with trio.fail_after(WITHIN_S):
+            while text.encode() not in xterm.typed.read_bytes():
+                await quiet(0.05)
+        assert (await machine.stats())["lost"] == {"inputs": 0, "keyboard": 0, "control": 0}
+        await machine.stop()
+
+
 def test_every_key(xterm: Terminal) -> None:
     text = "".join(map(chr, range(32, 127))) + secrets.token_hex(4)
     trio.run(type_everything, xterm.port, text)
@@ -199,6 +222,20 @@ def test_an_address_that_only_this_process_reaches(tmp_path: Path) -> None:
         report = json.loads(done.stdout.splitlines()[-1])
         assert report["updates"] >= 1
         assert report["link"]["note"].startswith("the wire passes through this process")
+
+
+@pytest.mark.parametrize("listens", ["[::1]", "127.0.0.1"])
+def test_localhost_is_either_loopback(listens: str, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n::1 localhost\n")
+    other = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+    before = (*other, f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    words = ["run", "--listen", f"{listens}:0", "--size", "320x240", "--", "xterm", "-bg", "white"]
+    with served(words, tmp_path / "log") as server:
+        port = server.address.rpartition(":")[2]
+        done = run(f"localhost:{port}", "--json", "--panel", "mcu", before=before)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1])["updates"] >= 1
 
 
 # Chromium.
@@ -277,7 +314,7 @@ def test_what_is_wrong_with_a_recording_is_said_of_the_device_too(xterm: Termina
     assert done.returncode == 0, done.stderr
     whole = recording.read_bytes()
     # What the C client shows is not what it is told to compare with.
-    arguments = cli.parser().parse_args(["replay", str(recording), "--qemu"])
+    arguments = parser().parse_args(["replay", str(recording), "--qemu"])
     assert trio.run(runner_replay.run, arguments, 1) == 6
     recording.write_bytes(whole[:-20])
     words = [*SIM, "replay", str(recording), "--qemu", "--json"]
@@ -348,15 +385,12 @@ def test_nobody_is_there() -> None:
 
 
 def test_a_server_that_goes(tmp_path: Path) -> None:
-    with terminal(tmp_path / "server") as server:
-        with subprocess.Popen([*SIM, "run", f"127.0.0.1:{server.port}"], stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if line.endswith("showing\n"):
-                    break
-            kill_listener(server.port)
+    with terminal(tmp_path / "server") as server, running(tmp_path, server.port) as (process, _):
+        kill_listener(server.port)
+        assert process.stderr is not None
+        with killed_late(process):
             said = process.stderr.read().splitlines()
-            assert process.wait(WITHIN_S) in (Exit.LOST, Exit.ENDED)
+        assert process.wait(WITHIN_S) in (Exit.LOST, Exit.ENDED)
         assert f"127.0.0.1:{server.port}" in said[-1]
 
 
@@ -422,11 +456,11 @@ def test_garbage() -> None:
                 stream.recv(65536)
                 stream.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-        thread = threading.Thread(target=play)
+        thread = threading.Thread(target=play, daemon=True)
         thread.start()
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         done = run(address)
-        thread.join()
+        thread.join(WITHIN_S)
     assert done.returncode == Exit.GARBAGE
     assert sentence(done).startswith(f"what {address} sent is not tilewire: ")
 
@@ -462,11 +496,50 @@ def test_qemu_missing_or_too_old(tmp_path: Path) -> None:
     assert sentence(done) == "QEMU has ended by itself (exit status 1): no such machine"
 
 
+def test_no_setpriv(tmp_path: Path) -> None:
+    (tmp_path / "qemu-system-arm").symlink_to(find_qemu())
+    done = run("127.0.0.1:1", PATH=str(tmp_path))
+    assert done.returncode == RunExit.QEMU
+    assert sentence(done) == "setpriv is not installed: it starts QEMU (Debian: util-linux)"
+
+
+def test_frames_that_cannot_be_kept(tmp_path: Path) -> None:
+    done = run("127.0.0.1:1", "--pcap", tmp_path)
+    assert done.returncode == RunExit.FAILED
+    assert sentence(done) == f"{tmp_path} cannot be written: Is a directory"
+
+
 def test_no_firmware(tmp_path: Path) -> None:
     missing = tmp_path / "device.elf"
     done = run("127.0.0.1:1", "--firmware", missing)
     assert done.returncode == RunExit.NO_FIRMWARE
     assert sentence(done) == f"the firmware {missing} is missing: make firmware builds it"
+
+
+def test_no_lwip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "build/firmware/device.elf"
+    monkeypatch.setattr(machine_of, "FIRMWARE", missing)
+    monkeypatch.delenv("TILEWIRE_FIRMWARE", raising=False)
+    assert main(["run", "127.0.0.1:1"]) == RunExit.NO_FIRMWARE
+    why = "lwIP's source, which it is built of, is not there either: make setup fetches and builds both"
+    assert capsys.readouterr().err == f"tilewire-sim: the firmware {missing} is missing, and {why}\n"
+
+
+def test_lwip_that_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lwip, "LWIP", tmp_path / "lwip")
+    tarball = tmp_path / "lwip_2.1.3+dfsg1.orig.tar.xz"
+    monkeypatch.setenv("LWIP_TARBALL", str(tarball))
+    assert lwip.main() == 1
+    assert capsys.readouterr().err == f"lwIP: [Errno 2] No such file or directory: '{tarball}'\n"
+    tarball.write_bytes(b"another")
+    assert lwip.main() == 1
+    assert re.fullmatch(
+        rf"lwIP: {re.escape(tarball.name)} is none of lwIP .* in Debian: SHA-256 [0-9a-f]{{64}}\n",
+        capsys.readouterr().err,
+    )
+    assert not (tmp_path / "lwip/version.txt").exists()
 
 
 @pytest.mark.parametrize(
@@ -490,6 +563,55 @@ def test_no_window(xterm: Terminal) -> None:
     done = run(f"127.0.0.1:{xterm.port}", "--window", DISPLAY="", WAYLAND_DISPLAY="")
     assert done.returncode == RunExit.NO_DISPLAY
     assert sentence(done) == "there is no display for a window: DISPLAY and WAYLAND_DISPLAY are not set"
+
+
+WINDOWS = """#!/bin/sh
+case $1 in
+--version) echo QEMU emulator version 7.2.0 ;;
+-display) printf '%s\n' 'Available display backend types:' none {displays} ;;
+*) echo "$*" | grep -o -e '-display [a-z]*'; exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("displays", "status", "words"),
+    [
+        ("", RunExit.NO_DISPLAY, "{qemu} has no window of its own (Debian: qemu-system-gui)"),
+        ("gtk sdl", RunExit.QEMU, "QEMU has ended by itself (exit status 1): -display gtk"),
+        ("sdl", RunExit.QEMU, "QEMU has ended by itself (exit status 1): -display sdl"),
+    ],
+)
+def test_which_window(displays: str, status: RunExit, words: str, tmp_path: Path) -> None:
+    # What QEMU has of windows is another package, and a desktop's.
+    qemu = tmp_path / "qemu-system-arm"
+    qemu.write_text(WINDOWS.format(displays=displays))
+    qemu.chmod(0o755)
+    done = run("127.0.0.1:1", "--window", PATH=f"{tmp_path}:/usr/bin:/bin", DISPLAY=":987")
+    assert done.returncode == status
+    assert sentence(done) == words.format(qemu=qemu)
+
+
+@pytest.mark.parametrize(("size", "mib"), [("256M", 256), ("1G", 1024)])
+def test_the_board_s_memory(size: str, mib: int, xterm: Terminal, tmp_path: Path) -> None:
+    with running(tmp_path, xterm.port, "--memory", size, "--json") as (process, qemu):
+        command = Path(f"/proc/{qemu}/cmdline").read_bytes().split(b"\0")
+        assert command[command.index(b"-m") + 1] == b"%dM" % mib
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WITHIN_S) == RunExit.INTERRUPTED
+        assert process.stdout is not None
+        report = json.loads(process.stdout.read().splitlines()[-1])
+    # It shows a picture with no less and no more.
+    assert (report["memory_mib"], report["updates"] >= 1) == (mib, True)
+
+
+@pytest.mark.parametrize("size", ["255M", "1025M", "2G", "512", "M", "half", "-512M"])
+def test_memory_that_the_board_cannot_have(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as wrong:
+        main(["run", "127.0.0.1:1", f"--memory={size}"])
+    assert wrong.value.code == 2
+    said = f"argument --memory: {size!r} is not a size from 256M to 1024M: the board holds no more"
+    assert said in capsys.readouterr().err
 
 
 ASSERTIONS = [
@@ -560,8 +682,7 @@ def running(folder: Path, port: int, *words: str) -> Iterator[tuple[subprocess.P
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         try:
-            assert process.stderr is not None
-            assert any(line.endswith("showing\n") for line in process.stderr), "it ended before it showed a picture"
+            until_line(process, "showing\n")
             (qemu,) = processes_of(firmware)
             yield process, qemu
         finally:
@@ -592,6 +713,23 @@ def test_nothing_is_left_behind(number: signal.Signals, status: int, xterm: Term
             assert json.loads(said.splitlines()[-1])["updates"] >= 1
 
 
+def test_a_second_ctrl_c_waits_for_no_answer(xterm: Terminal, tmp_path: Path) -> None:
+    with running(tmp_path, xterm.port) as (process, qemu):
+        os.kill(qemu, signal.SIGSTOP)
+        until = time.monotonic() + WITHIN_S
+        while Path(f"/proc/{qemu}").exists():
+            assert time.monotonic() < until, "it goes on"
+            # More than twice, too: two at once may be heard as one.
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        assert process.wait(WITHIN_S) == RunExit.INTERRUPTED
+        assert process.stderr is not None
+        # Neither what the first one waits for, the device's statistics, nor what the others would do to its end.
+        said = process.stderr.read()
+        assert "did not tell" not in said
+        assert "Traceback" not in said
+
+
 def test_a_qemu_that_is_killed(xterm: Terminal, tmp_path: Path) -> None:
     with running(tmp_path, xterm.port) as (process, qemu):
         os.kill(qemu, signal.SIGKILL)
@@ -609,11 +747,9 @@ def on_a_terminal(port: int, columns: int, **more: str) -> str:
     with subprocess.Popen(command, stdin=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         said = b""
-        while True:
-            try:
+        with killed_late(process), suppress(OSError):  # the other end is closed
+            while True:
                 said += os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
     os.close(ours)
     assert process.returncode == 0
     return said.decode()

@@ -17,7 +17,7 @@ static const char *yes(unsigned is) {
     return is ? "true" : "false";
 }
 
-uint32_t fw_device_now_us(void *user) {
+static uint32_t now_us(void *user) {
     (void)user;
     return (uint32_t)fw_clock_us();
 }
@@ -270,7 +270,7 @@ void fw_device_start(fw_device *device) {
     client->pixel_format = config->pixel_format;
     client->callbacks = config->strip_rows != 0 ? &with_strip : &with_framebuffer;
     client->user = device;
-    client->now_us = fw_device_now_us;
+    client->now_us = now_us;
     client->density = config->density;
     client->max_rect_width = config->max_rect_width;
     client->max_rect_area = config->max_rect_area;

@@ -14,7 +14,6 @@ typedef struct fw_device {
     tw_client_config client; /* but for nonce, boot id and resume */
     void *memory;            /* for the client */
     size_t memory_size;
-    uint8_t *strip;
     tw_client *(*of)(void); /* the client of now, or NULL */
     /* Of this connection. */
     unsigned is_resumed, is_whole;
@@ -27,7 +26,5 @@ void fw_device_connecting(fw_device *device);
 void fw_device_left(unsigned code, int is_final, uint32_t wait_ms, const fw_device *device);
 /* The controller that the configuration names; it is started. `wake`: see ethernet.h. */
 const fw_ethernet *fw_device_ethernet(const fw_device *device, void (*wake)(void));
-/* Where tw_client_config wants it. */
-uint32_t fw_device_now_us(void *user);
 
 #endif

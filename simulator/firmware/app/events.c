@@ -2,12 +2,18 @@
 
 #include <stdarg.h>
 
+#include "tilewire/tilewire.h"
+
 #include "../board/clock.h"
 #include "../board/format.h"
 #include "../board/uart.h"
 
+/* A text of the server's, each byte of which may become \u00XX, and some names and numbers around it: what is cut would
+ * be no JSON. */
+enum { LONGEST = 6 * TW_MAX_TEXT + 256 };
+
 static void send(const char *format, va_list list) {
-    static char text[2048];
+    static char text[LONGEST];
     fw_uart_write(FW_UART_CONTROL, text, fw_format_list(text, sizeof text, format, list));
 }
 

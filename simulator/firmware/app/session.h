@@ -1,4 +1,4 @@
-/* The connection to the server, by whichever stack is below: session_lwip.c, or the ThreadX build's. */
+/* The connection to the server, by whichever stack is below: main_lwip.c or main_threadx.c. */
 #ifndef FW_SESSION_H
 #define FW_SESSION_H
 

@@ -24,7 +24,7 @@
 enum fw_exit_status { FW_EXITS(FW_EXIT_ENTRY) };
 #undef FW_EXIT_ENTRY
 
-/* Says the sentence on UART0, tells {"event":"end",...} on UART1 and ends the machine. */
+/* Says the sentence on UART0, tells {"event":"stopped",...} on UART1 and ends the machine. */
 void fw_end(int status, const char *format, ...) __attribute__((noreturn));
 
 #endif

@@ -145,6 +145,10 @@ void fw_log(const char *format, ...) {
     va_start(list, format);
     length += fw_format_list(line + length, sizeof line - length - 1, format, list);
     va_end(list);
+    /* The server's texts too: they begin no line of their own, and tell a terminal nothing. */
+    for (size_t i = 0; i < length; i++) {
+        line[i] = (unsigned char)line[i] < 0x20 || line[i] == 0x7F ? '?' : line[i];
+    }
     line[length++] = '\n';
     fw_uart_write(FW_UART_LOG, line, length);
 }

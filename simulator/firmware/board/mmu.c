@@ -13,7 +13,6 @@ enum {
     NEVER_EXECUTED = 1U << 4,        /* XN */
     WRITABLE = 3U << 10,             /* AP 0b011 */
     READ_ONLY = 1U << 15 | 1U << 10, /* AP 0b101 */
-    SHARED = 1U << 16,
     ENTRIES = 4096,
     CONTROL_MMU = 1U << 0,
     CONTROL_DATA_CACHE = 1U << 2,
