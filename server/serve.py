@@ -74,6 +74,8 @@ class Service:
     registry: Registry
     tickets: Tickets
     events: Events
+    device_address: str
+    """Where devices connect."""
 
 
 async def serve(config: Config) -> Ending:
@@ -95,7 +97,7 @@ async def serve(config: Config) -> Ending:
         tickets, events = Tickets(), Events()
         ports: set[int] = {listener.socket.getsockname()[1] for listener in listeners}
         registry = Registry(config, store, floor, tickets, events, own_ports=lambda: frozenset(ports))
-        service = Service(config, store, registry, tickets, events)
+        service = Service(config, store, registry, tickets, events, door_addresses(listeners)[0])
         authority = StoreAuthority(store, tickets, keys, settings.insecure)
         doorman = _doorman(config, floor, Rate(settings.handshakes_per_minute))
         rules = WebRules(frozenset(settings.allow_origin), frozenset(settings.allow_host))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -102,12 +101,9 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def serving(folder: Path, config: str = PROFILES, *words: object) -> Iterator[Serving]:
-    """A server whose state is in `folder`; ended with SIGTERM, if it has not ended before."""
+    """A server whose state is in `folder`, which other users can pass through; ended at the end."""
     folder.mkdir(exist_ok=True)
-    # Programs of other users have to pass through.
-    for above in (folder, *folder.parents):
-        if above.stat().st_uid == os.geteuid() and not above.stat().st_mode & 0o001:
-            above.chmod(above.stat().st_mode | 0o011)
+    folder.chmod(0o711)
     (folder / "tilewire.toml").write_text(config)
     line = [sys.executable, "-m", "tilewire.server.cli", "serve", "--config", folder / "tilewire.toml"]
     line += ["--state", folder / "state", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]
