@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 GOODBYES_S: Final = 1.0
 """How long viewers may take to hear that a session is over; of the 3 s that its end may take."""
+BROWSER_S: Final = 20.0
+"""How long a browser may take until it can be told what to load. Seen: 1 to 2 s."""
 STORE_S: Final = 5.0
 """How long the store may take for last words."""
 TICK_S: Final = 1.0
@@ -427,11 +429,16 @@ class Registry:
                 async with self._open(entry.spec, self._floor) as hosted:
                     with _told("usage"):
                         entry.usage = await self._store.begin_usage(entry.id, entry.profile.name, entry.device)
-                    entry.hosted, entry.began_s = hosted, trio.current_time()
                     log.info("session %s: %s on display %s", entry.id, entry.profile.name, hosted.display_name)
-                    self._events.tell("created", entry.id, profile=entry.profile.name, device=entry.device)
-                    task_status.started()
-                    code, reason = await _until_over(entry, hosted)
+
+                    def started() -> None:
+                        entry.hosted, entry.began_s = hosted, trio.current_time()
+                        self._events.tell("created", entry.id, profile=entry.profile.name, device=entry.device)
+                        task_status.started()
+
+                    code, reason = await _until_over(entry, hosted, started)
+                    if entry.hosted is None:
+                        failure = reason
                     entry.closing = entry.closing or (code, reason)
                     hosted.session.end(code, reason)
                     with trio.move_on_after(GOODBYES_S):
@@ -492,8 +499,8 @@ class Registry:
                     await self._write_usage(entry)
 
 
-async def _until_over(entry: Entry, hosted: Hosted) -> tuple[Code, str]:
-    """Until its program or its display has ended, or somebody closes it."""
+async def _until_over(entry: Entry, hosted: Hosted, started: Callable[[], None]) -> tuple[Code, str]:
+    """Until its program or its display has ended, or somebody closes it. `started`: told when it can be used."""
     heard: list[tuple[Code, str]] = []
     async with trio.open_nursery() as nursery:
 
@@ -503,6 +510,13 @@ async def _until_over(entry: Entry, hosted: Hosted) -> tuple[Code, str]:
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(run)
+        if entry.profile.kind == "chromium":
+            # Who made it wants to load a page, or to see one.
+            with trio.move_on_after(BROWSER_S) as waited:
+                await hosted.wait_browser()
+            if waited.cancelled_caught:
+                raise ServerError(f"the browser did not start within {BROWSER_S:g} s")
+        started()
         await entry.wish.wait()
         nursery.cancel_scope.cancel()
     if entry.closing is not None:
