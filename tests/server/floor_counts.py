@@ -1,6 +1,8 @@
 """What sessions may leave behind, counted before and after.
 
-python -m tests.server.floor_counts 500    so many sessions one after the other, and what is left of them
+python -m tests.server.floor_counts 500 [--program chromium]
+
+So many sessions one after the other, how long each took, and what is left of them.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from typing import Final
 
 import trio
 
+from tilewire.server.config.models import Profile
+from tilewire.server.config.values import Size
 from tilewire.server.display import open_display
 from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import Hosted, open_hosted
@@ -189,10 +193,9 @@ async def first_picture(name: str) -> None:
                 return
 
 
-async def cycles(floor: Floor, count: int, *command: str) -> Report:
-    """So many sessions of this program, one after the other, each until its picture is there."""
+async def cycles(floor: Floor, count: int, wanted: Profile) -> Report:
+    """So many sessions of this profile, one after the other, each until its picture is there."""
     watch = Watch(floor)
-    wanted = profile(*command)
     report = Report([])
     before, objects = watch.counts(), Counter[str]()
     for number in range(count):
@@ -219,13 +222,18 @@ async def cycles(floor: Floor, count: int, *command: str) -> Report:
     return report
 
 
-async def main(count: int) -> int:
+async def main(count: int, program: str) -> int:
+    size = Size(1024, 600)
+    wanted = profile(*XTERM, size=size)
+    if program == "chromium":
+        wanted = Profile(name="web", kind="chromium", url="about:blank", size=size)
     with new_ground() as folder:
         async with floored(folder) as floor:
-            report = await cycles(floor, count, *XTERM)
+            report = await cycles(floor, count, wanted)
     for name, values in (("create to first picture", report.picture_s), ("stop to last process gone", report.gone_s)):
         worst = max(values)
-        print(f"{name}: median {statistics.median(values):.3f} s, worst {worst:.3f} s, {len(values)} sessions of xterm")
+        middle = statistics.median(values)
+        print(f"{name}: median {middle:.2f} s, worst {worst:.2f} s, {len(values)} sessions of {program}")
     rss = report.rss_kib
     print(f"memory: {rss[0]} KiB after one, {rss[min(SETTLED, count) - 1]} after {SETTLED}, {rss[-1]} after {count}")
     print(*(report.left or ["nothing is left"]), sep="\n")
@@ -235,4 +243,6 @@ async def main(count: int) -> int:
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser()
     arguments.add_argument("count", type=int)
-    sys.exit(trio.run(main, arguments.parse_args().count))
+    arguments.add_argument("--program", choices=("xterm", "chromium"), default="xterm")
+    given = arguments.parse_args()
+    sys.exit(trio.run(main, given.count, given.program))

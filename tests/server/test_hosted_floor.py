@@ -348,7 +348,7 @@ def test_what_is_handed_over_is_what_was_its(ground: Path) -> None:
 
 async def test_many_sessions_leave_nothing(ground: Path) -> None:
     async with floored(ground) as floor:
-        report = await cycles(floor, CYCLES, *XTERM)
+        report = await cycles(floor, CYCLES, profile(*XTERM))
     assert report.left == []
     assert report.rss_kib[-1] - report.rss_kib[SETTLED] < FLAT_KIB, report.rss_kib
     assert sorted(path.name for path in (ground / "floor").iterdir()) == ["homes", "lock", "sessions"]
