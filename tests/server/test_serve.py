@@ -19,7 +19,7 @@ from tilewire.simulator.device import Device, DeviceError, Setup, open_device
 from tilewire.simulator.stream import StreamError
 
 from tests.server.hosting import new_ground
-from tests.server.serving import PROFILES, WITHIN_S, Serving, command, serving
+from tools.serving import PROFILES, WITHIN_S, Serving, serving, tilewire
 
 PANEL = PANELS["mcu"]
 ACCESS = """
@@ -37,7 +37,7 @@ may_steer = false
 
 def add_device(folder: Path, name: str, *words: str) -> bytes:
     """A new device of the state in `folder`; its key."""
-    done = command("device", "add", name, "--state", folder / "state", "--json", *words)
+    done = tilewire("device", "add", name, "--state", folder / "state", "--json", *words)
     assert done.returncode == 0, done.stderr
     return bytes.fromhex(json.loads(done.stdout)["key"])
 
@@ -103,7 +103,7 @@ async def test_who_may_open_what(folder: Path) -> None:
         assert "this device may open nothing here" in await refused(server, "stranger", keys["stranger"])
         assert {each["profile"] for each in server.sessions()} == {"term", "other"}
         # The store's word on a device goes before the rules.
-        assert command("device", "allow", "stranger", "--profile", "term", "--state", server.state).returncode == 0
+        assert tilewire("device", "allow", "stranger", "--profile", "term", "--state", server.state).returncode == 0
         async with joined(server, "stranger", keys["stranger"]) as device:
             await device.whole_picture()
 
@@ -115,7 +115,7 @@ async def test_nobody_comes_in_without_a_key_or_with_a_wrong_one(folder: Path) -
             assert await refused(server, name, wrong)
         assert await refused(server, "one", None)
         assert await refused(server, "nobody", None)
-        assert command("device", "disable", "one", "--state", server.state).returncode == 0
+        assert tilewire("device", "disable", "one", "--state", server.state).returncode == 0
         assert await refused(server, "one", key)
         assert server.sessions() == []
         assert key.hex() not in server.log
@@ -161,8 +161,9 @@ async def test_a_session_ends_with_its_program_and_with_its_time(folder: Path) -
                 await until_viewed(server)
                 path = f"/api/session/{server.sessions()[0]['session_id']}/input/text"
                 # What is typed before the terminal is there goes nowhere.
-                while server.call("POST", path, {"text": "\n"}).status == 200:
-                    await trio.sleep(0.1)
+                await trio.to_thread.run_sync(
+                    server.until, lambda: server.call("POST", path, {"text": "\n"}).status == 404
+                )
 
             nursery.start_soon(type_when_there)
             assert "xterm ended" in await refused(server, "one", key, profile="term")
@@ -188,7 +189,7 @@ async def test_stopped_it_leaves_nothing_and_devices_hear_of_it(folder: Path) ->
             assert await trio.to_thread.run_sync(server.end) == 0
         assert "stopped by SIGTERM" in said[0]
         assert list((server.state / "sessions").iterdir()) == []
-    usage = json.loads(command("usage", "--json", "--state", server.state).stdout)
+    usage = json.loads(tilewire("usage", "--json", "--state", server.state).stdout)
     assert [(row["device"], row["profile"]) for row in usage] == [("one", "term")]
     assert usage[0]["bytes_down"] > 0
     assert "SIGTERM" in usage[0]["reason"]
@@ -233,12 +234,12 @@ def test_a_session_s_program_does_not_come_in(folder: Path) -> None:
 def test_what_keeps_it_from_starting_is_one_sentence(folder: Path) -> None:
     folder.mkdir()
     (folder / "tilewire.toml").write_text("[profiles.x]\ncommnd = ['xterm']\n")
-    done = command("serve", "--config", folder / "tilewire.toml", "--state", folder / "state")
+    done = tilewire("serve", "--config", folder / "tilewire.toml", "--state", folder / "state")
     assert done.returncode == 1
     assert "commnd" in done.stderr
     assert "Traceback" not in done.stderr
     with serving(folder) as server:
-        done = command(
+        done = tilewire(
             "serve", "--config", folder / "tilewire.toml", "--state", server.state, "--listen", "127.0.0.1:0"
         )
         assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""`tilewire serve` as a process of its own, and what tests ask of it."""
+"""`tilewire serve` as a process of its own, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ size = "400x300"
 command = ["xterm", "-geometry", "60x20+0+0", "-bg", "black"]
 size = "400x300"
 """
+
+
+class ServingError(Exception):
+    """The server did not start, or something did not come about in time; the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,8 @@ class Serving:
         """Return once it holds."""
         deadline = time.monotonic() + WITHIN_S
         while not test():
-            assert time.monotonic() < deadline, self.log[-2000:]
+            if time.monotonic() > deadline:
+                raise ServingError(f"waited for {WITHIN_S:g} s; the log ends: {self.log[-2000:]}")
             time.sleep(0.02)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -93,7 +98,7 @@ class Serving:
         return self.process.wait(WITHIN_S)
 
 
-def command(*words: object) -> subprocess.CompletedProcess[str]:
+def tilewire(*words: object) -> subprocess.CompletedProcess[str]:
     """Another `tilewire` command, to its end."""
     line = [sys.executable, "-m", "tilewire.server.cli", *map(str, words)]
     return subprocess.run(line, capture_output=True, text=True, timeout=WITHIN_S, check=False)
@@ -101,7 +106,10 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def serving(folder: Path, config: str = PROFILES, *words: object) -> Iterator[Serving]:
-    """A server whose state is in `folder`, which other users can pass through; ended at the end."""
+    """A server whose state is in `folder`, which other users can pass through; ended at the end.
+
+    Raises ServingError.
+    """
     folder.mkdir(exist_ok=True)
     folder.chmod(0o711)
     (folder / "tilewire.toml").write_text(config)
@@ -116,7 +124,8 @@ def serving(folder: Path, config: str = PROFILES, *words: object) -> Iterator[Se
                 ready = re.compile(r"devices connect to (\S+)\n.*the API answers at (\S+)\n.*operators use", re.DOTALL)
                 made.until(lambda: ready.search(made.log[begun:]) or process.poll() is not None)
                 found = ready.search(made.log[begun:])
-                assert found is not None, made.log
+                if found is None:
+                    raise ServingError(f"the server did not start: {made.log[-2000:]}")
                 made.devices, made.api = found[1], found[2]
                 yield made
             finally:
