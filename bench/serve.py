@@ -127,7 +127,7 @@ def measure(profile: str, times: int, folder: Path, port: int) -> dict[str, Any]
                 before = left(server)
             pairs.append(trio.run(one, server, profile, key))
             if number % 25 == 24:
-                say(f"{profile}: {number + 1} sessions")
+                say(f"{profile}: {number + 1} sessions, {left(server)['KiB']} KiB")
         after = left(server)
     pictures, closes = ([pair[i] for pair in pairs[SETTLED:]] for i in (0, 1))
     return {

@@ -26,7 +26,8 @@ from tilewire.server.events import Events
 from tilewire.server.handshake import Guest
 from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import Hosted, Spec, open_hosted
-from tilewire.server.limits import Meter
+from tilewire.server.limits import Meter, Rate
+from tilewire.server.memory import give_back
 from tilewire.server.metered import Metered
 from tilewire.server.store import Store, StoreError
 from tilewire.server.tickets import Tickets
@@ -171,6 +172,8 @@ class Registry:
         self._wall = wall
         self._open = open_session
         self._entries: dict[str, Entry] = {}
+        self._arrivals = Rate(config.settings.handshakes_per_minute)
+        """Of one device."""
         self._nursery: trio.Nursery | None = None
         self._stopping: str | None = None
 
@@ -295,6 +298,8 @@ class Registry:
 
     async def _for_device(self, hello: m.Hello, guest: Guest) -> tuple[Entry, bool]:
         """The session that a device is let into, made where it is due; and whether it may steer. Raises Refused."""
+        if not self._arrivals.take(hello.device_id, trio.current_time()):
+            raise Refused(Reason.LIMIT, "this device connects too often: try again in a minute")
         if sum(len(entry.meters) for entry in self.all()) >= self._config.settings.max_viewers:
             raise Refused(Reason.LIMIT, f"{self._config.settings.max_viewers} viewers look already")
         if guest.session is not None:
@@ -471,6 +476,8 @@ class Registry:
             self._events.tell("closed", entry.id, reason=reason)
         del self._entries[entry.id]
         entry.gone.set()
+        if self._nursery is not None:
+            self._nursery.start_soon(trio.to_thread.run_sync, give_back)
 
     async def _write_usage(self, entry: Entry) -> None:
         if entry.usage is None:

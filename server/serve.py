@@ -25,6 +25,7 @@ from tilewire.server.handshake import Guest
 from tilewire.server.hosted.floor import Floor, open_floor
 from tilewire.server.keys import read_keys
 from tilewire.server.limits import Rate, WaitingRoom
+from tilewire.server.memory import keep_few_arenas
 from tilewire.server.peers import user_of_peer
 from tilewire.server.registry import Registry
 from tilewire.server.run import Ending
@@ -81,6 +82,7 @@ class Service:
 async def serve(config: Config) -> Ending:
     """Serve until a signal ends it. Raises ServerError."""
     settings = config.settings
+    keep_few_arenas()
     async with AsyncExitStack() as stack:
         # First, so that a signal during the start leaves nothing behind either.
         signals = stack.enter_context(trio.open_signal_receiver(*SIGNALS))

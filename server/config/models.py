@@ -389,7 +389,7 @@ class Settings(Model):
     max_connections_per_address: Count = 256
     """of those, from one address"""
     handshakes_per_minute: Count = 120
-    """handshakes that one address may begin"""
+    """handshakes that one address may begin, and one device complete"""
     calls_per_minute: Count = 600
     """API calls that one address may make"""
     bytes_per_second: Off[Annotated[int, Field(ge=1024, le=1 << 40)]] = None
