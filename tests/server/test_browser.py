@@ -18,7 +18,7 @@ import threading
 import urllib.parse
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,10 @@ from typing import Any, Final
 
 import pytest
 import trio
+import trio.testing
+from Xlib import XK, X
+from Xlib import display as xdisplay
+from Xlib.ext import xtest
 
 from tilewire.server.browser import (
     PIPE_IN,
@@ -559,6 +563,27 @@ async def test_windows_without_a_url_and_refused_ones_are_closed(kiosk: Kiosk) -
             pass
         assert (await kiosk.browser.page()).url == url
     assert kiosk.web.asked["refused.test/popup"] == 0
+
+
+@driven
+async def test_a_key_opens_no_tab(kiosk: Kiosk) -> None:
+    watch = """<script>document.onvisibilitychange =
+        () => fetch('/told', {method: 'POST', body: JSON.stringify(document.visibilityState)})</script>"""
+    await kiosk.browser.load(kiosk.url(watch))
+    await trio.to_thread.run_sync(press, kiosk.display, "Control_L", "t")
+    while await kiosk.told() != "visible":
+        pass
+
+
+def press(display: str, *names: str) -> None:
+    """These keys together, by XTEST."""
+    with closing(xdisplay.Display(display)) as connection:
+        codes = [connection.keysym_to_keycode(XK.string_to_keysym(name)) for name in names]
+        for code in codes:
+            xtest.fake_input(connection, X.KeyPress, code)
+        for code in reversed(codes):
+            xtest.fake_input(connection, X.KeyRelease, code)
+        connection.sync()
 
 
 # Dialogs, crashes.
