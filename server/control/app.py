@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match
+from starlette.routing import Route
 
 from tilewire.server.browser import BrowserError
 from tilewire.server.control import happenings, inputs, operators, sessions, viewers
@@ -72,6 +73,8 @@ class Control(FastAPI):
             separate_input_output_schemas=False,
         )
         self.compat = compat
+        self.known: list[Route | APIRoute] = []
+        """All routes, one by one."""
         self.state.service = service
         self.state.streams = happenings.Streams()
         self.state.heartbeat_s = heartbeat_s
@@ -108,12 +111,14 @@ def make_app(
     routes: Sequence[APIRouter] = COMPAT_ROUTES if compat else ALL_ROUTES
     for each in routes:
         app.include_router(each)
+        app.known += [route for route in each.routes if isinstance(route, APIRoute)]
     app.add_route("/openapi.json", _openapi, ["GET"], include_in_schema=False)
     for name in PAGE_TYPES:
         path = "/docs" if name == "docs.html" else f"/docs/{name}"
         app.add_route(path, _page, ["GET"], name=name, include_in_schema=False)
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
+    app.known += [route for route in app.routes if isinstance(route, Route)]
     return app
 
 
@@ -154,9 +159,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> list[str]:
     """All that the request's path takes."""
     found: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(dict(request.scope))[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
+    for route in request.app.known:
+        if route.path_regex.match(request.scope["path"]):
+            found |= route.methods or set()
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 

@@ -354,7 +354,7 @@ class _Exchange:
         return True
 
     def _read_out(self) -> bool:
-        """Whether the request is whole. Of a body that nobody wanted, what is here already is passed over."""
+        """Whether the request is whole; of a body that nobody wants, what is here already is passed over."""
         parser = self.connection.parser
         try:
             while parser.their_state is h11.SEND_BODY:
@@ -418,7 +418,8 @@ class _Exchange:
 
     def _headers(self, started: Message) -> list[tuple[bytes, bytes]]:
         headers = [*_standard_headers(), *((bytes(name), bytes(value)) for name, value in started.get("headers", ()))]
-        if self.last or self.connection.server.stopping.is_set():
+        # Who answers now wants no more of the body.
+        if self.last or self.connection.server.stopping.is_set() or not self._read_out():
             headers.append((b"connection", b"close"))
         return headers
 

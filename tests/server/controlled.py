@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -89,12 +90,23 @@ def config(folder: Path, *profiles: Profile, access: tuple[AccessRule, ...] = ()
     )
 
 
+async def raw(port: int, data: bytes) -> bytes:
+    """All that the server says to these bytes, until it closes."""
+    with trio.fail_after(WITHIN_S):
+        async with await trio.open_tcp_stream(LOOPBACK, port) as stream:
+            await stream.send_all(data)
+            answer = b""
+            while part := await stream.receive_some(65536):
+                answer += part
+            return answer
+
+
 @asynccontextmanager
 async def controlled(
     folder: Path,
     *profiles: Profile,
     compat: bool = False,
-    clock: Callable[[], float] | None = None,
+    clock: Callable[[], float] = time.time,
     security: Security | None = None,
     patience: Patience | None = None,
     doorman: Doorman | None = None,
@@ -103,8 +115,7 @@ async def controlled(
 ) -> AsyncIterator[Controlled]:
     """A whole server: store, sessions, the device port and the control port, all of it real."""
     wanted = config(folder, *profiles, **settings)
-    options = {"clock": clock} if clock is not None else {}
-    async with open_store(folder / "state", serving=True, **options) as store, floored(folder) as floor:
+    async with open_store(folder / "state", serving=True, clock=clock) as store, floored(folder) as floor:
         tickets, events = Tickets(), Events()
         registry = Registry(wanted, store, floor, tickets, events)
         behind = Behind(wanted, store, registry, tickets, events)
