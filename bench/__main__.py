@@ -6,14 +6,18 @@ import sys
 from collections.abc import Callable, Sequence
 
 from bench import bytes as on_the_wire
-from bench import codec, device, jpeg, qemu, small, views
+from bench import codec, device, jpeg, qemu, serve, small, views
 
 BENCHMARKS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "bytes": (on_the_wire.main, "bytes on the wire, beside what a user would pick instead"),
     "codec": (codec.main, "the tile codec by itself: bytes, speed, instructions"),
     "device": (device.main, "devices that come back, point, and move their window: bytes, round trips, rates"),
     "jpeg": (jpeg.main, "the JPEG decoder by itself: instructions, accuracy"),
-    "qemu": (qemu.main, "the QEMU device: its start, a scrolling page, a typed character, by its own clock"),
+    "qemu": (
+        qemu.main,
+        "the QEMU device: its start, a page that scrolls, a typed character, slow links",
+    ),
+    "serve": (serve.main, "hosted sessions: to the first picture and back to nothing"),
     "small": (small.main, "small updates: latency, bytes, an idle screen"),
     "views": (views.main, "pictures scaled, turned and converted for a panel: speed"),
 }

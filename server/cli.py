@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -15,6 +16,8 @@ import trio
 
 from tilewire.protocol import DEFAULT_PANEL, PANELS
 from tilewire.protocol.constants import MAX_PIXELS, MAX_SIDE, PORT
+from tilewire.server.config import add_flags, given_flags, load_config
+from tilewire.server.config.check import check
 from tilewire.server.display import DisplayError
 from tilewire.server.door import is_loopback, parse_address
 from tilewire.server.errors import ServerError
@@ -22,6 +25,8 @@ from tilewire.server.handshake import Credentials
 from tilewire.server.keys import read_keys
 from tilewire.server.record import RecordOptions
 from tilewire.server.run import Ending, Options, attach, run
+from tilewire.server.serve import serve
+from tilewire.server.store.cli import Place, add_parsers
 from tilewire.server.tls import Security, server_context
 from tilewire.server.transport import WebRules
 from tilewire.server.x11.process import adopt_orphans
@@ -144,7 +149,22 @@ def parser() -> argparse.ArgumentParser:
     run_command.add_argument("program", nargs="+", metavar="-- COMMAND", help="the program and its arguments")
     attach_command = commands.add_parser("attach", parents=[shared], help="serve an X display that runs already")
     attach_command.add_argument("display", metavar=":N", help="the display")
+    serve_command = commands.add_parser(
+        "serve", help="many sessions, devices that come and go, an API", description="Settings go before tilewire.toml."
+    )
+    serve_command.add_argument("--config", type=Path, metavar="FILE", help="tilewire.toml: profiles and settings")
+    add_flags(serve_command)
+    check_command = commands.add_parser("check", help="read tilewire.toml and explain what is wrong with it")
+    check_command.add_argument("config", type=Path, metavar="FILE", help="tilewire.toml")
+    check_command.set_defaults(handler=lambda arguments: check(arguments.config, sys.stdout, os.environ))
+    add_parsers(commands, _state_place)
     return top
+
+
+def _state_place() -> Place:
+    """Where the state is that a server with this environment and without a file has."""
+    settings = load_config(None, os.environ, {}).settings
+    return Place(settings.state, settings.secret)
 
 
 def _security(arguments: argparse.Namespace) -> Security:
@@ -196,6 +216,11 @@ async def _main(arguments: argparse.Namespace, options: Options) -> Ending:
     return await attach(arguments.display, options)
 
 
+def _log(level: str) -> None:
+    logging.basicConfig(level=level, format="tilewire: %(message)s", stream=sys.stderr)
+    logging.getLogger("trio-websocket").setLevel(logging.ERROR)
+
+
 def _say(text: str) -> None:
     print(f"tilewire: {text}", file=sys.stderr)
 
@@ -210,17 +235,19 @@ def _plain(group: BaseExceptionGroup[BaseException]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     arguments = parser().parse_args(argv)
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.INFO,
-        format="tilewire: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("trio-websocket").setLevel(logging.ERROR)
-    adopt_orphans()
+    if "handler" in arguments:
+        return int(arguments.handler(arguments))
     ending: Ending | None = None
     exit_code = 1
     try:
-        ending = trio.run(_main, arguments, _options(arguments))
+        if arguments.command == "serve":
+            config = load_config(arguments.config, os.environ, given_flags(arguments))
+            _log(config.settings.log.upper())
+            ending = trio.run(serve, config)
+        else:
+            _log("DEBUG" if arguments.verbose else "INFO")
+            adopt_orphans()
+            ending = trio.run(_main, arguments, _options(arguments))
     except* (ServerError, DisplayError) as group:
         _say(_plain(group))
     except* KeyboardInterrupt:

@@ -348,10 +348,12 @@ class Display:
             order.abandoned = True
             self._ledger.owing = True
             raise
-        if order.capture is None:
+        # The thread keeps the order until the next one, but nobody needs its pixels twice.
+        capture, order.capture = order.capture, None
+        if capture is None:
             self._ledger.check()
             raise AssertionError("a capture was answered without pixels")
-        return order.capture
+        return capture
 
     async def _ask(self, order: Order) -> None:
         self._ledger.check()

@@ -19,7 +19,6 @@ class Metered:
 
     @property
     def clean(self) -> bool:
-        """Whether everything sent was sent whole."""
         return self._inner.clean
 
     async def receive(self) -> bytes:

@@ -10,13 +10,12 @@ import subprocess
 import uuid
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Final
 
 import trio
 
 from tilewire.server.errors import ServerError
-from tilewire.server.x11.process import Child, Stat, launcher, orphans, reap_orphans, start_child, stat_of
+from tilewire.server.x11.process import Child, Stat, launcher, orphans, proc_file, reap_orphans, start_child, stat_of
 
 log = logging.getLogger(__name__)
 
@@ -178,12 +177,9 @@ def kill_user(uid: int, spare_uid: int) -> None:
 
 def mark_of(pid: int) -> str | None:
     """The mark in a process's environment. A dead one has none, and another user's shows none to us."""
-    try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return None
+    environment = proc_file(pid, "environ")
     wanted = f"{MARK}=".encode()
-    if wanted not in environment:
+    if environment is None or wanted not in environment:
         return None
     found = (entry for entry in environment.split(b"\0") if entry.startswith(wanted))
     return next((entry[len(wanted) :].decode(errors="replace") for entry in found), None)
@@ -191,18 +187,15 @@ def mark_of(pid: int) -> str | None:
 
 def uids_of(pid: int) -> set[int]:
     """Real, effective, saved and file system user of a process."""
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
-            if line.startswith("Uid:"):
-                return {int(word) for word in line.split()[1:]}
-    except OSError:
-        pass
+    for line in (proc_file(pid, "status") or b"").split(b"\n"):
+        if line.startswith(b"Uid:"):
+            return {int(word) for word in line.split()[1:]}
     return set()
 
 
 def all_uids() -> set[int]:
     """Users that something runs as."""
-    return {uid for stat in _processes() for uid in uids_of(stat.pid)}
+    return {uid for stat in _processes() if not stat.is_dead for uid in uids_of(stat.pid)}
 
 
 def _is_part(mark: str, whole: str) -> bool:

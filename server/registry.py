@@ -24,8 +24,10 @@ from tilewire.server.config import Access, Config, Profile, Size
 from tilewire.server.errors import ServerError
 from tilewire.server.events import Events
 from tilewire.server.handshake import Guest
-from tilewire.server.hosted import Floor, Hosted, Spec, open_hosted
-from tilewire.server.limits import Meter
+from tilewire.server.hosted.floor import Floor
+from tilewire.server.hosted.hosted import Hosted, Spec, open_hosted
+from tilewire.server.limits import Meter, Rate
+from tilewire.server.memory import give_back
 from tilewire.server.metered import Metered
 from tilewire.server.store import Store, StoreError
 from tilewire.server.tickets import Tickets
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 GOODBYES_S: Final = 1.0
 """How long viewers may take to hear that a session is over; of the 3 s that its end may take."""
+BROWSER_S: Final = 20.0
+"""How long a browser may take until it can be told what to load. Seen: 1 to 2 s."""
 STORE_S: Final = 5.0
 """How long the store may take for last words."""
 TICK_S: Final = 1.0
@@ -168,6 +172,8 @@ class Registry:
         self._wall = wall
         self._open = open_session
         self._entries: dict[str, Entry] = {}
+        self._arrivals = Rate(config.settings.handshakes_per_minute)
+        """Of one device."""
         self._nursery: trio.Nursery | None = None
         self._stopping: str | None = None
 
@@ -292,6 +298,8 @@ class Registry:
 
     async def _for_device(self, hello: m.Hello, guest: Guest) -> tuple[Entry, bool]:
         """The session that a device is let into, made where it is due; and whether it may steer. Raises Refused."""
+        if not self._arrivals.take(hello.device_id, trio.current_time()):
+            raise Refused(Reason.LIMIT, "this device connects too often: try again in a minute")
         if sum(len(entry.meters) for entry in self.all()) >= self._config.settings.max_viewers:
             raise Refused(Reason.LIMIT, f"{self._config.settings.max_viewers} viewers look already")
         if guest.session is not None:
@@ -323,6 +331,8 @@ class Registry:
                 known = tuple(name for name in row.profiles if name in self._config.profiles)
                 default = row.default or (known[0] if len(known) == 1 else None)
                 access = Access(known, default, access.may_steer if access is not None else True)
+            elif access is not None and row.default in access.profiles:
+                access = replace(access, default=row.default)
         if access is None:
             raise Refused(Reason.NOT_ALLOWED, "this device may open nothing here")
         return access
@@ -424,11 +434,16 @@ class Registry:
                 async with self._open(entry.spec, self._floor) as hosted:
                     with _told("usage"):
                         entry.usage = await self._store.begin_usage(entry.id, entry.profile.name, entry.device)
-                    entry.hosted, entry.began_s = hosted, trio.current_time()
                     log.info("session %s: %s on display %s", entry.id, entry.profile.name, hosted.display_name)
-                    self._events.tell("created", entry.id, profile=entry.profile.name, device=entry.device)
-                    task_status.started()
-                    code, reason = await _until_over(entry, hosted)
+
+                    def started() -> None:
+                        entry.hosted, entry.began_s = hosted, trio.current_time()
+                        self._events.tell("created", entry.id, profile=entry.profile.name, device=entry.device)
+                        task_status.started()
+
+                    code, reason = await _until_over(entry, hosted, started)
+                    if entry.hosted is None:
+                        failure = reason
                     entry.closing = entry.closing or (code, reason)
                     hosted.session.end(code, reason)
                     with trio.move_on_after(GOODBYES_S):
@@ -461,6 +476,8 @@ class Registry:
             self._events.tell("closed", entry.id, reason=reason)
         del self._entries[entry.id]
         entry.gone.set()
+        if self._nursery is not None:
+            self._nursery.start_soon(trio.to_thread.run_sync, give_back)
 
     async def _write_usage(self, entry: Entry) -> None:
         if entry.usage is None:
@@ -489,8 +506,8 @@ class Registry:
                     await self._write_usage(entry)
 
 
-async def _until_over(entry: Entry, hosted: Hosted) -> tuple[Code, str]:
-    """Until its program or its display has ended, or somebody closes it."""
+async def _until_over(entry: Entry, hosted: Hosted, started: Callable[[], None]) -> tuple[Code, str]:
+    """Until its program or its display has ended, or somebody closes it. `started`: told when it can be used."""
     heard: list[tuple[Code, str]] = []
     async with trio.open_nursery() as nursery:
 
@@ -500,6 +517,13 @@ async def _until_over(entry: Entry, hosted: Hosted) -> tuple[Code, str]:
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(run)
+        if entry.profile.kind == "chromium":
+            # Who made it wants to load a page, or to see one.
+            with trio.move_on_after(BROWSER_S) as waited:
+                await hosted.wait_browser()
+            if waited.cancelled_caught:
+                raise ServerError(f"the browser did not start within {BROWSER_S:g} s")
+        started()
         await entry.wish.wait()
         nursery.cancel_scope.cancel()
     if entry.closing is not None:

@@ -6,9 +6,10 @@ import logging
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,13 +22,15 @@ from tilewire.server.door import Doorman, door_addresses, keep_door, open_door
 from tilewire.server.errors import ServerError
 from tilewire.server.events import Events
 from tilewire.server.handshake import Guest
-from tilewire.server.hosted import Floor, open_floor
+from tilewire.server.hosted.floor import Floor, open_floor
 from tilewire.server.keys import read_keys
 from tilewire.server.limits import Rate, WaitingRoom
+from tilewire.server.memory import keep_few_arenas
 from tilewire.server.peers import user_of_peer
 from tilewire.server.registry import Registry
 from tilewire.server.run import Ending
 from tilewire.server.store import Role, Store, StoreError, open_store
+from tilewire.server.store.cli import STORE
 from tilewire.server.tickets import Tickets
 from tilewire.server.tls import Security, renew, server_context
 from tilewire.server.transport import WebRules
@@ -72,17 +75,22 @@ class Service:
     registry: Registry
     tickets: Tickets
     events: Events
+    device_address: str
+    """Where devices connect."""
 
 
 async def serve(config: Config) -> Ending:
     """Serve until a signal ends it. Raises ServerError."""
     settings = config.settings
+    keep_few_arenas()
     async with AsyncExitStack() as stack:
         # First, so that a signal during the start leaves nothing behind either.
         signals = stack.enter_context(trio.open_signal_receiver(*SIGNALS))
         security = _security(settings)
         keys = read_keys(settings.keys) if settings.keys is not None else {}
-        store = await stack.enter_async_context(open_store(settings.state, serving=True))
+        store = await stack.enter_async_context(
+            open_store(settings.state / STORE, secret=settings.secret, serving=True)
+        )
         floor = await stack.enter_async_context(open_floor(settings.state, user=settings.user))
         token_file = await write_token(store, settings.state)
         listeners = await open_door(settings.listen.host, settings.listen.port)
@@ -91,31 +99,44 @@ async def serve(config: Config) -> Ending:
         tickets, events = Tickets(), Events()
         ports: set[int] = {listener.socket.getsockname()[1] for listener in listeners}
         registry = Registry(config, store, floor, tickets, events, own_ports=lambda: frozenset(ports))
-        service = Service(config, store, registry, tickets, events)
+        service = Service(config, store, registry, tickets, events, door_addresses(listeners)[0])
         authority = StoreAuthority(store, tickets, keys, settings.insecure)
-        doorman = Doorman(
-            WaitingRoom(settings.max_connections, settings.max_connections_per_address),
-            Rate(settings.handshakes_per_minute),
-            _inmates(floor),
-        )
+        doorman = _doorman(config, floor, Rate(settings.handshakes_per_minute))
         rules = WebRules(frozenset(settings.allow_origin), frozenset(settings.allow_host))
         device_door = Security(security.context, required=settings.requires_tls(settings.listen))
         async with trio.open_nursery() as nursery:
             await nursery.start(registry.run)
-            guests = await stack.enter_async_context(trio.open_nursery())
-            nursery.start_soon(keep_door, listeners, authority, rules, registry.serve, guests, device_door, doorman)
-            log.info("devices connect to %s", ", ".join(door_addresses(listeners)))
-            control = settings.control
-            ports.add(await nursery.start(serve_app, make_app(service), control, security.context))
-            if settings.compat is not None:
-                ports.add(await nursery.start(serve_app, make_app(service, compat=True), settings.compat, None))
-            log.info("operators use the token in %s", token_file)
-            ending = await _until_stopped(signals, security, settings)
-            with trio.move_on_after(DRAIN_S):
-                await registry.stop(ending.text)
-            guests.cancel_scope.cancel()
+            async with trio.open_nursery() as guests:
+                keeping = partial(keep_door, listeners, authority, rules, registry.serve, guests)
+                nursery.start_soon(partial(keeping, security=device_door, doorman=doorman))
+                log.info("devices connect to %s", ", ".join(door_addresses(listeners)))
+                door = partial(serve_app, doorman=_doorman(config, floor))
+                api = Security(security.context, required=settings.requires_tls(settings.control))
+                at = await nursery.start(partial(door, make_app(service), *settings.control, security=api))
+                log.info("the API answers at %s", _note(at, ports))
+                if settings.compat is not None:
+                    at = await nursery.start(partial(door, make_app(service, compat=True), *settings.compat))
+                    log.info("Jiomosa's programs are answered without tokens at %s", _note(at, ports))
+                log.info("operators use the token in %s", token_file)
+                ending = await _until_stopped(signals, security, settings)
+                log.info("stopping: %d sessions", len(registry.all()))
+                with trio.move_on_after(DRAIN_S):
+                    await registry.stop(ending.text)
+                guests.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
     return ending
+
+
+def _note(listeners: list[trio.SocketListener], ports: set[int]) -> str:
+    """Where a door of the API is, in words; its ports are ours."""
+    ports.update(listener.socket.getsockname()[1] for listener in listeners)
+    return ", ".join(door_addresses(listeners))
+
+
+def _doorman(config: Config, floor: Floor, handshakes: Rate | None = None) -> Doorman:
+    settings = config.settings
+    room = WaitingRoom(settings.max_connections, settings.max_connections_per_address)
+    return Doorman(room, handshakes, _inmates(floor))
 
 
 def _security(settings: Settings) -> Security:
@@ -124,16 +145,18 @@ def _security(settings: Settings) -> Security:
     return Security(server_context(settings.tls_cert, settings.tls_key), required=settings.tls_only)
 
 
-def _inmates(floor: Floor) -> object:
+def _inmates(floor: Floor) -> Callable[[trio.SocketStream], bool]:
+    """Tells the programs of sessions by the user that they run as; where that is our own, nobody can tell."""
+
     def is_one(stream: trio.SocketStream) -> bool:
         user = user_of_peer(stream)
-        return user is not None and floor.owns_user(user)
+        return user is not None and floor.is_inmate(user)
 
     return is_one
 
 
 async def write_token(store: Store, folder: Path) -> Path:
-    """The file with an operator's token for whoever may read it: this user. One that is good stays. Raises ServerError."""
+    """The file with an operator's token, for this user to read. One that is good stays. Raises ServerError."""
     path = folder / TOKEN_FILE
     try:
         text = path.read_text(encoding="ascii").strip()

@@ -38,8 +38,10 @@ class Transport(Protocol):
     """A byte stream in both directions."""
 
     peer: str
-    clean: bool
-    """Whether everything sent was sent whole: else the peer could not read what follows."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything sent was sent whole: else the peer could not read what follows."""
 
     async def receive(self) -> bytes:
         """The next bytes, empty at the end of the stream. Raises Gone and RemoteProtocolError."""

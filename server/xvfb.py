@@ -10,8 +10,9 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -29,6 +30,8 @@ _COOKIE_NAME = b"MIT-MAGIC-COOKIE-1"
 _COOKIE_BYTES = 16
 SOCKETS: Final = Path("/tmp/.X11-unix")
 """Where X servers have theirs."""
+_CLAIMS: Final = 10
+_CLAIM_PAUSE_S: Final = 0.02
 
 # Xauth.h: one family for Unix sockets by host name, one that fits every address.
 _FAMILY_LOCAL, _FAMILY_WILD = 256, 65535
@@ -102,29 +105,42 @@ async def start_xvfb(
                     finally:
                         await process.end(grace_s)
                         # Unless it was killed it has done that itself.
-                        if name is not None:
-                            clear_display(name)
+                        if name is not None and _socket_path(name).exists():
+                            with trio.CancelScope(shield=True):
+                                await trio.to_thread.run_sync(clear_display, name)
 
 
 def clear_display(name: str) -> bool:
-    """Remove the socket of a display whose X server was killed. Returns whether there was one.
+    """Remove the socket of a display whose X server was killed. Returns whether there was one. May block for 0.2 s.
 
     (By -displayfd a server takes the first number whose sockets it can have, and makes no lock.) Where another X server
     has the number by now it is left alone.
     """
     path = _socket_path(name)
-    with socket.socket(socket.AF_UNIX) as claim, socket.socket(socket.AF_UNIX) as probe:
-        try:
-            # X servers bind this one too. While we have it, none begins to use the number.
-            claim.bind(f"\0{path}")
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            with suppress(OSError):
+    for _ in range(_CLAIMS):
+        if not path.exists() or _is_taken(path):
+            break
+        with socket.socket(socket.AF_UNIX) as claim:
+            try:
+                # X servers bind this one too. While we have it, none begins to use the number.
+                claim.bind(f"\0{path}")
                 path.unlink()
+            except OSError:
+                # One that looks for a number tries this too, and leaves it when it may not remove the other's socket.
+                time.sleep(_CLAIM_PAUSE_S)
+            else:
                 return True
-        except OSError:
-            pass
     return False
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 async def _display_name(numbers: trio.abc.ReceiveStream, process: Child, messages: Path) -> str:

@@ -29,6 +29,8 @@ EXIT_FAILED: Final = 1
 EXIT_ENDED: Final = 3
 """The server ended the session before we were done."""
 STATUS_S: Final = 0.25
+MAX_TICKET: Final = 64
+"""Bytes, as the protocol has it."""
 AFTER_S: Final = 1.0
 """How long to go on after the last action where --for does not say."""
 ACTION_S: Final = 1.0
@@ -115,6 +117,10 @@ def parser() -> argparse.ArgumentParser:
     trust.add_argument("--insecure-tls", action="store_true", help="do not check the server's certificate")
     view.add_argument("--device-id", default="tilewire-sim", metavar="NAME")
     view.add_argument("--auth-key-file", type=Path, metavar="FILE", help="the device's key, 64 hex digits")
+    view.add_argument("--ticket-file", type=Path, metavar="FILE", help="a ticket of the server's API")
+    view.add_argument("--profile", metavar="NAME", help="the profile to ask for")
+    view.add_argument("--session", metavar="ID", help="the session to ask for")
+    view.add_argument("--url", metavar="URL", help="the page to ask for")
     view.add_argument(
         "--without", type=_parts, default=frozenset(), metavar="PARTS", help=f"do not offer some of {','.join(PARTS)}"
     )
@@ -164,6 +170,17 @@ def read_key(path: Path) -> bytes:
     if len(key) != KEY_SIZE:
         raise UsageError(f"{path} does not hold {2 * KEY_SIZE} hex digits")
     return key
+
+
+def read_ticket(path: Path) -> bytes:
+    """A file with a ticket in it. Raises UsageError."""
+    try:
+        ticket = path.read_bytes().strip()
+    except OSError as error:
+        raise UsageError(f"the ticket file {path} cannot be read: {error.strerror}") from error
+    if not 1 <= len(ticket) <= MAX_TICKET:
+        raise UsageError(f"{path} does not hold a ticket of 1 to {MAX_TICKET} bytes")
+    return ticket
 
 
 def _trust(arguments: argparse.Namespace) -> Trust:
@@ -276,6 +293,10 @@ async def _view(arguments: argparse.Namespace) -> int:
         panel=panel,
         device_id=arguments.device_id,
         key=key,
+        ticket=read_ticket(arguments.ticket_file) if arguments.ticket_file else None,
+        profile=arguments.profile,
+        session=arguments.session,
+        url=arguments.url,
         without=arguments.without,
         capabilities=Capability.INPUT_ECHO | Capability.CLIPBOARD,
         cursor=CURSORS[arguments.cursor],

@@ -61,6 +61,12 @@ class Setup:
     panel: Panel = PANELS[DEFAULT_PANEL]
     device_id: str = "tilewire-sim"
     key: bytes | None = None
+    ticket: bytes | None = None
+    """Of the server's API; the device need not have a key then."""
+    profile: str | None = None
+    session: str | None = None
+    url: str | None = None
+    """What it asks the server for."""
     capabilities: Capability = Capability.INPUT_ECHO
     without: frozenset[str] = frozenset()
     """What the device does not offer although its panel could: some of PARTS."""
@@ -510,6 +516,10 @@ async def open_device(address: str, setup: Setup, tls: Trust | None = None) -> A
             boot_id=secrets.randbits(64),
             nonce=secrets.token_bytes(16),
             key=setup.key,
+            ticket=setup.ticket,
+            profile=setup.profile,
+            session=setup.session,
+            url=setup.url,
             capabilities=setup.capabilities,
             cursor=setup.cursor,
             **dict.fromkeys(setup.without, False),

@@ -31,6 +31,8 @@ SIZE_S: Final = 1.0
 """A page that computes without end does not tell its size: the last one known is given."""
 ERROR_PAGE_S: Final = 1.0
 """From the browser's word that a load failed until its page about it is there; then it is said all the same."""
+ABORTED_S: Final = 0.2
+"""From the browser's word that a load was given up until it says that the page's process has ended, if that is why."""
 TOUCH_S: Final = 1.0
 """So long a touch may wait for a page before the next one is sent all the same."""
 STRANGER_S: Final = 2.0
@@ -67,12 +69,17 @@ class _Load:
     """A navigation that somebody waits for."""
 
     url: str
+    before: _Commit | None = None
+    """What was there when it began."""
     loader: str | None = None
     """None until the browser has named it; "" where any commit will do."""
     verdict: str | None = None
     """Why it will have failed once the error page is there."""
     why: str | None = None
     """Why it failed."""
+    crashed: bool = False
+    """Whether a renderer went meanwhile."""
+    retried: bool = False
     over: trio.Event = field(default_factory=trio.Event)
 
     def fail(self, why: str) -> None:
@@ -108,6 +115,7 @@ class Browser:
         self._found = trio.Event()
         self._load: _Load | None = None
         self._commit: _Commit | None = None
+        self._url = BLANK
         self._within = 0
         """Navigations within the document."""
         self._refused: dict[str, str] = {}
@@ -149,21 +157,21 @@ class Browser:
             except CallRefused as problem:
                 load.fail(f"the page cannot be loaded again: {problem}")
 
-        return await self._loading(_Load(self._commit.url if self._commit else BLANK), again, timeout_s)
+        return await self._loading(_Load(self._url), again, timeout_s)
 
     async def page(self) -> Page:
         """What it shows now. Raises BrowserGone."""
-        try:
+        title = ""
+        with suppress(CallRefused, KeyError, IndexError, TypeError):
             history = await self._call("Page.getNavigationHistory")
             entry = history["entries"][history["currentIndex"]]
-            title, url = str(entry["title"]), str(entry["url"])
-        except (CallRefused, KeyError, IndexError, TypeError):
-            # In the moment of a swap there is none.
-            title, url = "", self._commit.url if self._commit else BLANK
+            # It follows a commit a moment later.
+            if entry["url"] == self._url:
+                title = str(entry["title"])
         # Nor does one that shows a dialog.
         with trio.move_on_after(SIZE_S if self._dialog is None else 0):
             await self._measure()
-        return Page(_whole(title)[:MAX_TITLE], _whole(url), *self._size)
+        return Page(_whole(title)[:MAX_TITLE], _whole(self._url), *self._size)
 
     async def touch(self, fingers: Mapping[int, Spot]) -> None:
         """These fingers are down now, at these pixels of the browser's window, which fills the screen.
@@ -201,6 +209,7 @@ class Browser:
         if self._load is not None:
             self._load.fail("a newer load took its place")
         self._load = load
+        load.before = self._commit
         self._refused.clear()
         try:
             with trio.move_on_after(timeout_s) as patience:
@@ -216,6 +225,8 @@ class Browser:
         if load.why is not None:
             if self.gone:
                 raise BrowserGone(load.why)
+            if load.crashed and self._load is None:
+                await self._quietly("Page.reload", {}, self._session)
             raise LoadFailed(f"{shortened(load.url)} was not loaded: {load.why}")
         return await self.page()
 
@@ -254,11 +265,18 @@ class Browser:
             load.loader = str(answer["loaderId"])
             if self._commit is not None and self._commit.loader == load.loader:
                 self._judge_commit(load, self._commit)
-            if error:
-                # Nothing commits where there was nothing to show (204).
-                with trio.move_on_after(0 if error == _ABORTED else ERROR_PAGE_S):
+            if load.crashed and error in (None, _ABORTED):
+                # It may have been the old page, or the process that this one was to live in.
+                with trio.move_on_after(ABORTED_S):
                     await load.over.wait()
-                load.fail(load.verdict or "")
+                if load.loader == answer["loaderId"]:
+                    self._again(load)
+            elif error:
+                # Where there was nothing to show (204) nothing commits, but a renderer's end is told a moment later.
+                with trio.move_on_after(ABORTED_S if error == _ABORTED else ERROR_PAGE_S):
+                    await load.over.wait()
+                if load.loader == answer["loaderId"]:
+                    load.fail(load.verdict or "")
 
     def _judge_commit(self, load: _Load, commit: _Commit) -> None:
         if load.loader is None:
@@ -321,6 +339,8 @@ class Browser:
         if frame.get("parentId") is not None:
             return
         commit = self._commit = _Commit(str(frame["loaderId"]), str(frame["url"]), frame.get("unreachableUrl"))
+        # What stands where a browser shows it: an error page has no URL of its own.
+        self._url = str(commit.unreachable or commit.url + frame.get("urlFragment", ""))
         self._dialog = None
         if self._load is not None:
             self._judge_commit(self._load, commit)
@@ -330,6 +350,7 @@ class Browser:
         if params["frameId"] != self._target:
             return
         self._within += 1
+        self._url = str(params["url"])
         if self._load is not None and self._load.loader == _WITHIN:
             self._load.succeed()
 
@@ -345,7 +366,7 @@ class Browser:
 
     def _dialog_opened(self, params: Params) -> None:
         self._dialog = str(params.get("type"))
-        if self._load is not None:
+        if self._load is not None and self._commit is self._load.before:
             # Somebody waits for another page: the old one is not asked.
             self._nursery.start_soon(self._answer_dialog, self._dialog)
 
@@ -359,9 +380,10 @@ class Browser:
     def _crashed(self, _: Params) -> None:
         self._fingers.cancel()
         if self._load is not None:
-            # The old page's end is no loss; without an answer as yet it may be the old one's.
+            # Without an answer as yet it is the old page's end, which may be no loss.
+            self._load.crashed = True
             if self._load.loader is not None:
-                self._load.fail("the page crashed")
+                self._again(self._load)
             return
         now_s = trio.current_time()
         self._crashed_s = [at for at in self._crashed_s if now_s - at < REVIVALS_S] + [now_s]
@@ -370,6 +392,22 @@ class Browser:
             self._nursery.start_soon(self._quietly, "Page.reload", {}, self._session)
         else:
             self._log.warning("the page crashed %d times within %g s and is left", len(self._crashed_s), REVIVALS_S)
+
+    def _again(self, load: _Load) -> None:
+        """Its renderer went before the page was there: it may have been an old one that was to be used again."""
+        if load.over.is_set():
+            return
+        if load.retried:
+            load.fail("the page crashed")
+            return
+        load.retried, load.crashed, load.loader, load.verdict = True, False, None, None
+
+        async def navigate() -> None:
+            # Whoever waits learns from the pipe's end.
+            with suppress(BrowserGone):
+                await self._navigate(load)
+
+        self._nursery.start_soon(navigate)
 
     # Other windows.
 

@@ -62,7 +62,8 @@ _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=-._~"
-_QUERY_SAFE: Final = _PATH_SAFE + "?"
+_QUERY_SAFE: Final = _PATH_SAFE.replace("'", "") + "?"
+_FRAGMENT_SAFE: Final = _PATH_SAFE + "?"
 
 Address = IPv4Address | IPv6Address
 
@@ -291,8 +292,21 @@ def _tail(text: str) -> str:
     if "\\" in path:
         raise UrlRefused("a URL has slashes, no backslashes")
     query, fragment = _split(rest, "#")
-    escaped = quote(path or "/", safe=_PATH_SAFE) + quote(query, safe=_QUERY_SAFE)
-    return escaped + (f"#{quote(fragment[1:], safe=_QUERY_SAFE)}" if fragment else "")
+    escaped = quote(_straight(path), safe=_PATH_SAFE) + quote(query, safe=_QUERY_SAFE)
+    return escaped + (f"#{quote(fragment[1:], safe=_FRAGMENT_SAFE)}" if fragment else "")
+
+
+def _straight(path: str) -> str:
+    """A path without `.` and `..`, also where these are escaped. At the end they name a folder."""
+    kept: list[str] = []
+    dots = ""
+    for part in path.split("/")[1:]:
+        dots = part.lower().replace("%2e", ".")
+        if dots == "..":
+            del kept[-1:]
+        elif dots != ".":
+            kept.append(part)
+    return "/" + "/".join([*kept, ""] if dots in (".", "..") else kept)
 
 
 # What is refused.

@@ -84,7 +84,11 @@ def find_lines(text: str) -> dict[Place, int]:
     """How many tables each list of tables has so far."""
     table: Place = ()
     for statement in statements(text.replace("\r\n", "\n")):
-        fragment = tomllib.loads(statement.text)
+        try:
+            fragment = tomllib.loads(statement.text)
+        except RecursionError:
+            # Nested as deep as just worked, from fewer calls above: what stands there has the line of what is above it.
+            continue
         if not statement.text.lstrip(" \t").startswith("["):
             for path, line in _paths(table, fragment, statement).items():
                 lines.setdefault(path, line)

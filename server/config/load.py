@@ -47,8 +47,8 @@ def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[st
 def _read(path: Path) -> str:
     """The text of a file that only its owner, who is this user or root, may write."""
 
-    def refuse(text: str, line: int | None = None) -> ConfigError:
-        return ConfigError([Problem(line, "", text)], path)
+    def refuse(text: str) -> ConfigError:
+        return ConfigError([Problem(None, "", text)], path)
 
     try:
         # A FIFO would be waited for.
@@ -74,7 +74,8 @@ def _read(path: Path) -> str:
         # Some editors begin with a byte order mark.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise refuse("it is not UTF-8 text", 1 + data.count(b"\n", 0, error.start)) from error
+        line = 1 + data.count(b"\n", 0, error.start)
+        raise ConfigError([Problem(line, "", "it is not UTF-8 text")], path, data.decode(errors="replace")) from error
 
 
 def _me() -> str:
@@ -99,8 +100,8 @@ class _Findings:
 
     def add(self, place: Place, text: str) -> None:
         """A value at `place` is wrong, or the one nearest above it that stands in the file."""
-        if place[:1] == ("settings",) and (origin := self._origins.get(str(place[1:2] and place[1]))):
-            self.problems[Problem(None, origin, text)] = None
+        if place[0] == "settings" and len(place) > 1 and place[1] in self._origins:
+            self.problems[Problem(None, self._origins[str(place[1])], text)] = None
             return
         if self._lines is None:
             self._lines = find_lines(self._source)
@@ -133,7 +134,7 @@ class _Findings:
         return None
 
     def _add_invalid(self, invalid: ValidationError, model: type[Model], place: Place) -> set[str]:
-        """Returns the keys at fault where they were wrong each for itself."""
+        """Returns the keys at fault."""
         errors = invalid.errors(include_url=False)
         for error in errors:
             where = error["loc"]

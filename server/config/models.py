@@ -360,6 +360,8 @@ class Settings(Model):
     """the folder of devices, tokens, usage and kept homes"""
     user: Line | None = None
     """the system user that programs run as, where the server is root"""
+    secret: FilePath | None = None
+    """a file of 32 bytes under which devices' keys are encrypted in the state folder"""
     keys: FilePath | None = None
     """a file of device ids and keys, besides the devices of the state folder"""
     tls_cert: FilePath | None = None
@@ -387,7 +389,7 @@ class Settings(Model):
     max_connections_per_address: Count = 256
     """of those, from one address"""
     handshakes_per_minute: Count = 120
-    """handshakes that one address may begin"""
+    """handshakes that one address may begin, and one device complete"""
     calls_per_minute: Count = 600
     """API calls that one address may make"""
     bytes_per_second: Off[Annotated[int, Field(ge=1024, le=1 << 40)]] = None
@@ -413,7 +415,8 @@ class Settings(Model):
         yield self._within("max_sessions_per_device", "max_sessions")
         yield self._within("max_connections_per_address", "max_connections")
         if around is not None:
-            yield from (self._user(), self._file("tls_cert"), self._file("tls_key"), self._file("keys"))
+            yield from (self._user(), self._file("tls_cert"), self._file("tls_key"))
+            yield from (self._file("keys"), self._file("secret"))
 
     def _user(self) -> Iterator[Fault]:
         yield from outside.user_faults(self.user)

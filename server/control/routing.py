@@ -15,7 +15,7 @@ from tilewire.server.browser import Browser
 from tilewire.server.control.errors import ApiError
 from tilewire.server.control.models import NAME
 from tilewire.server.control.service import Service
-from tilewire.server.hosted import Hosted
+from tilewire.server.hosted.hosted import Hosted
 from tilewire.server.registry import Entry
 
 MAX_DETAIL: Final = 500

@@ -4,39 +4,48 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
 
+from tilewire.server.browser import check_url, chromium_command, firefox_command, has_sandbox
 from tilewire.server.errors import ServerError
+from tilewire.server.hosted.place import Place
 from tilewire.server.hosted.variables import PATH
 
 if TYPE_CHECKING:
     from tilewire.server.hosted.hosted import Spec
 
-FIREFOX: Final = ("firefox", "firefox-esr")
+BLANK: Final = "about:blank"
 LAYOUT: Final = re.compile(r"(?P<layout>[a-z0-9_-]+)(?:\((?P<variant>[A-Za-z0-9_-]+)\))?")
 XVFB_LAYOUT: Final = "us"
 """What it starts with."""
 
 
-def command_of(spec: Spec, home: Path) -> list[str]:
+async def command_of(spec: Spec, place: Place) -> list[str]:
     """The program and its arguments. Raises ServerError."""
     profile = spec.profile
+    url = first_page(spec)
     match profile.kind:
         case "command":
-            if spec.url is not None:
-                raise ServerError(f"the profile {profile.name} is no browser: it shows no page that is asked for")
             return list(profile.command)
         case "firefox":
-            program = next((name for name in FIREFOX if shutil.which(name, path=PATH) is not None), FIREFOX[0])
-            url = spec.url or profile.url or "about:blank"
-            size = ("--width", str(spec.size.width), "--height", str(spec.size.height))
-            folder = ("--no-remote", "--profile", str(home / ".tilewire-firefox"))
-            return [program, *folder, "--kiosk", *size, *profile.command, url]
+            return firefox_command(profile, url=url or BLANK, home=place.home, size=spec.size)
         case "chromium":
-            raise ServerError("Chromium is not served yet")
+            uid, gid = place.ids
+            sandboxed = await has_sandbox(uid, gid)
+            return chromium_command(profile, home=place.home, size=spec.size, as_root=uid == 0, sandboxed=sandboxed)
+
+
+def first_page(spec: Spec) -> str | None:
+    """The page that a browser begins with, in its canonical form; None: none. Raises ServerError."""
+    profile = spec.profile
+    if profile.kind == "command":
+        if spec.url is not None:
+            raise ServerError(f"the profile {profile.name} is no browser: it shows no page that is asked for")
+        return None
+    url = spec.url if spec.url is not None else profile.url
+    return check_url(url, profile.url_rules) if url is not None else None
 
 
 async def set_keyboard(display: str, layout: str) -> None:

@@ -47,9 +47,15 @@ class Floor:
         self.folder = folder
         self._user = user
         self._pool = pool
+        self._named: set[int] = set()
+        """Users other than ours that programs ran as, by name."""
         self._homes_in_use: set[Path] = set()
         self.cleared: list[str] = []
         """Sentences about what an earlier server had left."""
+
+    def is_inmate(self, uid: int) -> bool:
+        """Whether a user is one of sessions' programs, and of nothing else."""
+        return uid in self._named or (self._pool is not None and uid in self._pool)
 
     @classmethod
     async def sweep(cls, folder: Path, *, pool: Pool | None = None) -> list[str]:
@@ -94,7 +100,10 @@ class Floor:
         """Whose the programs are; and the user of the pool that they have for themselves."""
         user = spec.profile.user or self._user
         if user is not None:
-            return named_account(user), None
+            account = named_account(user)
+            if account is not None:
+                self._named.add(account.uid)
+            return account, None
         if self._pool is None:
             return None, None
         if launcher() is None:

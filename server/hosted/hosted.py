@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -13,13 +14,21 @@ from typing import Final, Literal
 import trio
 
 from tilewire.protocol import Code
+from tilewire.server.browser import (
+    Browser,
+    BrowserError,
+    LoadFailed,
+    UrlRefused,
+    open_browser,
+    trust_certificates,
+)
 from tilewire.server.config.models import Profile
 from tilewire.server.config.values import Size
 from tilewire.server.display import Display, DisplayError, DisplayLost, DisplayRefused, open_display
 from tilewire.server.errors import ServerError
-from tilewire.server.hosted.commands import command_of, set_keyboard
+from tilewire.server.hosted.commands import command_of, first_page, set_keyboard
 from tilewire.server.hosted.floor import Floor
-from tilewire.server.hosted.parts import Part, find_program, start_part
+from tilewire.server.hosted.parts import Part, Pipes, find_program, start_part
 from tilewire.server.hosted.place import Place
 from tilewire.server.hosted.variables import PATH, variables
 from tilewire.server.run import LAST_WORDS_S, Ending
@@ -69,7 +78,11 @@ class Hosted:
         self.state: State = "starting"
         self.restarts = 0
         """How often its program was started again."""
-        self.browser: None = None
+        self.command: list[str] = []
+        """The program and its arguments."""
+        self.browser: Browser | None = None
+        """What drives its Chromium; None for other programs, and while it is not running."""
+        self._browser_changed = trio.Event()
         self._place = place
         self._xvfb = xvfb
         self._environment = environment
@@ -112,6 +125,21 @@ class Hosted:
         """The programs' home folder."""
         return self._place.home
 
+    async def wait_browser(self) -> Browser:
+        """What drives its Chromium, once that answers. Raises ServerError where there is none, or not any more."""
+        if self.spec.profile.kind != "chromium":
+            raise ServerError(f"the profile {self.spec.profile.name} has no browser that can be told")
+        while self.browser is None:
+            if self.state == "ended":
+                raise ServerError("the session has ended")
+            await self._browser_changed.wait()
+        return self.browser
+
+    def _is_browsed(self, browser: Browser | None) -> None:
+        self.browser = browser
+        self._browser_changed.set()
+        self._browser_changed = trio.Event()
+
     async def run(self) -> Ending:
         """Supervise it until it is over: its program ended and is not to be started again, or its display is gone.
 
@@ -129,6 +157,7 @@ class Hosted:
             nursery.cancel_scope.cancel()
         assert self._ending is not None
         self.state = "ended"
+        self._is_browsed(None)
         self.session.end(self._ending.code, self._ending.text)
         return self._ending
 
@@ -159,12 +188,12 @@ class Hosted:
         ends: deque[float] = deque()
         while True:
             part = self._parts[PROGRAM]
-            status = await part.wait()
+            status = await self._accompany(part)
             # Programs that lose their display end too.
             with trio.move_on_after(LAST_WORDS_S):
                 await self._lost.wait()
                 return
-            text = f"{_name(self._command)} {how_it_ended(status) if status else 'ended'}"
+            text = f"{_name(self.command)} {how_it_ended(status) if status else 'ended'}"
             self._say(f"{text}; its last words: {part.last_words}" if part.last_words else text)
             if profile.restart == "never" or (profile.restart == "crash" and status == 0):
                 self._decide(Code.SESSION_ENDED, text, 1 if status else 0)
@@ -185,12 +214,47 @@ class Hosted:
 
     async def start_program(self) -> None:
         """For `open_hosted`. Raises ServerError."""
-        await self._start(PROGRAM, self._command)
+        await self._start(PROGRAM, self.command, pipes=self.spec.profile.kind == "chromium")
         self.state = "running"
 
-    @property
-    def _command(self) -> list[str]:
-        return command_of(self.spec, self._place.home)
+    async def _accompany(self, part: Part) -> int:
+        """Its exit status, once it has ended; meanwhile it is driven, where it can be."""
+        async with trio.open_nursery() as nursery:
+            if part.pipes is not None:
+                nursery.start_soon(self._browse, part, part.pipes)
+            status = await part.wait()
+            nursery.cancel_scope.cancel()
+        return status
+
+    async def _browse(self, part: Part, pipes: Pipes) -> None:
+        profile = self.spec.profile
+        try:
+            async with open_browser(
+                pipes.send,
+                pipes.receive,
+                rules=profile.url_rules,
+                host_resolver_rules=profile.host_resolver_rules,
+            ) as browser:
+                self._is_browsed(browser)
+                try:
+                    await self._load_first(browser)
+                    await browser.wait_gone()
+                finally:
+                    self._is_browsed(None)
+        except BrowserError as error:
+            self._say(str(error))
+        # One that cannot be driven shows a blank page for ever: its end is the policy's.
+        with suppress(ProcessLookupError):
+            part.child.signal(signal.SIGKILL)
+
+    async def _load_first(self, browser: Browser) -> None:
+        url = first_page(self.spec)
+        if url is not None:
+            try:
+                await browser.load(url)
+            except (LoadFailed, UrlRefused) as error:
+                # It shows its own page about that.
+                self._say(str(error))
 
     # The window manager.
 
@@ -224,9 +288,9 @@ class Hosted:
 
     # Both.
 
-    async def _start(self, kind: str, command: tuple[str, ...] | list[str]) -> Part:
+    async def _start(self, kind: str, command: tuple[str, ...] | list[str], *, pipes: bool = False) -> Part:
         self._starts += 1
-        part = await start_part(f"{kind}-{self._starts}", command, self._environment, self._place)
+        part = await start_part(f"{kind}-{self._starts}", command, self._environment, self._place, pipes=pipes)
         self._parts[kind] = part
         return part
 
@@ -241,6 +305,7 @@ class Hosted:
     async def ask_to_end(self) -> None:
         """For `open_hosted`: the graceful part of the end begins."""
         self.state = "ended"
+        self._is_browsed(None)
         if self.uid is None:
             # Whose shared memory is whose can only be told by who made it.
             with trio.CancelScope(shield=True):
@@ -289,9 +354,12 @@ async def _begin(stack: AsyncExitStack, spec: Spec, floor: Floor) -> Hosted:
         user=place.user_name,
         locale=profile.locale,
     )
-    for command in (command_of(spec, place.home), profile.window_manager):
-        if command:
-            find_program(command, environment)
+    command = await command_of(spec, place)
+    for each in (command, profile.window_manager):
+        if each:
+            find_program(each, environment)
+    if profile.kind != "command":
+        await trust_certificates(place.home, profile.certificates, user=place.ids)
     xvfb = await stack.enter_async_context(
         start_xvfb(
             *profile.largest_size,
@@ -305,6 +373,7 @@ async def _begin(stack: AsyncExitStack, spec: Spec, floor: Floor) -> Hosted:
     place.put_xauthority(xvfb.xauthority)
     await set_keyboard(xvfb.display_name, profile.keyboard)
     hosted = Hosted(spec, place, xvfb, {**environment, "DISPLAY": xvfb.display_name})
+    hosted.command = command
     stack.push_async_callback(hosted.end_programs)
     display = await stack.enter_async_context(open_display(xvfb.display_name))
     # The display closes while the programs have their time.

@@ -50,6 +50,13 @@ class Place:
         return self.runtime / "Xauthority"
 
     @property
+    def ids(self) -> tuple[int, int]:
+        """The programs' user and group."""
+        if self.account is None:
+            return os.geteuid(), os.getegid()
+        return self.account.uid, self.account.gid
+
+    @property
     def user_name(self) -> str:
         """What the programs' user is called."""
         return account_name(self.account)

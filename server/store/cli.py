@@ -25,6 +25,8 @@ from tilewire.server.store.rows import COMMAND_NAME, DeviceRow, Role, Token, Usa
 from tilewire.server.store.snippets import c_snippet, micropython_snippet
 from tilewire.server.store.store import Store, open_store
 
+STORE: Final = "store"
+"""In the server's state folder, which programs of other users have to pass through."""
 DAY_S: Final = 86400.0
 TOKEN_DAYS: Final = 90
 """What a token lives unless said otherwise: long enough for a deployment, short enough to be renewed by somebody who
@@ -33,7 +35,7 @@ still knows how."""
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the state is; `secret` as open_store() has it."""
+    """The server's state folder; `secret` as open_store() has it."""
 
     folder: Path
     secret: Path | None = None
@@ -111,7 +113,7 @@ def add_parsers(
     )
 
     usage = command(commands, "usage", _usage, "what sessions used: seconds, bytes, devices")
-    usage.add_argument("--since", type=_time, metavar="TIME", help="sessions that ended then or later (UTC)")
+    usage.add_argument("--since", type=_time, metavar="TIME", help="sessions that were closed then or later (UTC)")
     usage.add_argument("--until", type=_time, metavar="TIME", help="and before then")
     form = usage.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print CSV (RFC 4180)")
@@ -177,7 +179,7 @@ def _fail(text: str) -> int:
 @asynccontextmanager
 async def _opened(arguments: argparse.Namespace, *, create: bool = False) -> AsyncIterator[Store]:
     place: Place = Place(arguments.state, arguments.secret) if arguments.state else arguments.setting()
-    async with open_store(place.folder, secret=arguments.secret or place.secret, create=create) as store:
+    async with open_store(place.folder / STORE, secret=arguments.secret or place.secret, create=create) as store:
         yield store
 
 
@@ -318,7 +320,9 @@ async def _usage(arguments: argparse.Namespace) -> None:
         if not (arguments.csv or arguments.json):
             _print_usage([row async for page in pages for row in page])
             return
-        # Line ends are part of the form: a text stream would change none on Linux, and what prints it keeps them.
+        if arguments.csv and isinstance(sys.stdout, io.TextIOWrapper):
+            # Whoever is billed reads it elsewhere. Line ends are CR LF, and a text stream changes none on Linux.
+            sys.stdout.reconfigure(encoding="utf-8")
         async for text in (usage_csv if arguments.csv else usage_json)(pages):
             sys.stdout.write(text)
 

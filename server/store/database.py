@@ -185,12 +185,12 @@ def open_database(
         with explained(path):
             owner = _prepare_folder(folder, create)
             _prepare_file(path, owner, create)
-            if serving:
-                lock = _lock(folder, owner)
             writer = _connect(path, opened)
             _identify(writer, path)
-            _use_wal(writer, path)
             check_version(writer, path)
+            if serving:
+                lock = _lock(folder, owner)
+            _use_wal(writer, path)
             if [row[0] for row in writer.execute("PRAGMA quick_check(1)")] != ["ok"]:
                 raise Damaged
             migrate(writer)

@@ -55,11 +55,14 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             reason TEXT
         ) STRICT""",
     ),
-    # 2: devices can be disabled, time that was looked at is counted, exports of a period read that period alone.
+    # 2: devices can be disabled, time that was looked at is counted, and usage belongs to the period in which it became
+    # final: that of a crashed session does so when the server is back, long after its end perhaps.
     (
         "ALTER TABLE devices ADD COLUMN disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1))",
         "ALTER TABLE usage ADD COLUMN viewer_us INTEGER NOT NULL DEFAULT 0",
-        "CREATE INDEX usage_by_end ON usage (ended_ms)",
+        "ALTER TABLE usage ADD COLUMN closed_ms INTEGER",
+        "UPDATE usage SET closed_ms = ended_ms",
+        "CREATE INDEX usage_by_close ON usage (closed_ms)",
     ),
 )
 

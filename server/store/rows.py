@@ -28,6 +28,10 @@ class Role(StrEnum):
     VIEWER = "viewer"
     OPERATOR = "operator"
 
+    def may(self, needed: Role) -> bool:
+        """Whether this role is enough where `needed` is asked for."""
+        return self is Role.OPERATOR or self is needed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRow:

@@ -335,8 +335,8 @@ class Store:
         def end(connection: sqlite3.Connection) -> None:
             # A wall clock that was set back does not let a session end before it began.
             done = connection.execute(
-                "UPDATE usage SET seen_ms = max(seen_ms, ?1), ended_ms = max(seen_ms, ?1), reason = ?2 "
-                "WHERE id = ?3 AND ended_ms IS NULL",
+                "UPDATE usage SET seen_ms = max(seen_ms, ?1), ended_ms = max(seen_ms, ?1), "
+                "closed_ms = max(seen_ms, ?1), reason = ?2 WHERE id = ?3 AND ended_ms IS NULL",
                 (self._now_ms(), words, number),
             )
             _expect_running(done, number)
@@ -351,17 +351,18 @@ class Store:
         after: int = 0,
         limit: int | None = None,
     ) -> list[UsageRow]:
-        """Sessions that ended from `since_s` on and before `until_s`, in the order in which they began.
+        """Sessions that were closed from `since_s` on and before `until_s`, in the order in which they began.
 
-        One that still runs counts as ending now. So each session belongs to one period, with its final figures once
-        that period is past. `after`, `limit`: at most so many whose number is greater, for reading in pages.
+        A session is closed when it ends, or, where the server crashed, when the next one starts; one that still runs
+        counts as closed now. So each belongs to one period, with its final figures, and a period that is past never
+        changes. `after`, `limit`: at most so many whose number is greater, for reading in pages.
         """
         now_ms = self._now_ms()
         since = -1 if since_s is None else _ms(since_s)
         until = now_ms + 1 if until_s is None else _ms(until_s)
-        ended = "ended_ms >= ?1" + ("" if until_s is None else " AND ended_ms < ?2")
-        runs = " OR ended_ms IS NULL" if since <= now_ms < until else ""
-        statement = f"{USAGE} WHERE ({ended}{runs}) AND id > ?3 ORDER BY id LIMIT ?4"
+        closed = "closed_ms >= ?1" + ("" if until_s is None else " AND closed_ms < ?2")
+        runs = " OR closed_ms IS NULL" if since <= now_ms < until else ""
+        statement = f"{USAGE} WHERE ({closed}{runs}) AND id > ?3 ORDER BY id LIMIT ?4"
         values = (since, until, min(max(after, 0), _LAST_ID), -1 if limit is None else min(limit, _LAST_ID))
         return await self._database.read(
             lambda connection: [usage_of(row) for row in connection.execute(statement, values)]
@@ -382,7 +383,8 @@ class Store:
         def close(connection: sqlite3.Connection) -> int:
             connection.execute("DELETE FROM tokens WHERE expires_ms < ?", (self._now_ms() - _ms(FORGET_S),))
             return connection.execute(
-                "UPDATE usage SET ended_ms = seen_ms, reason = ? WHERE ended_ms IS NULL", (LOST,)
+                "UPDATE usage SET ended_ms = seen_ms, closed_ms = max(seen_ms, ?), reason = ? WHERE ended_ms IS NULL",
+                (self._now_ms(), LOST),
             ).rowcount
 
         closed = await self._database.write(close)

@@ -30,6 +30,7 @@ GRACE_S: Final = 2.0
 """Between SIGTERM and SIGKILL."""
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SENTENCE_BYTES: Final = 4096
+_PROC_BYTES: Final = 65536
 
 _ours: set[int] = set()
 """Children that `start_child` knows; where we adopt orphans, others that lead sessions of their own are orphans."""
@@ -80,13 +81,32 @@ class Stat:
 
 def stat_of(pid: int) -> Stat | None:
     """None where there is no such process."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
+    data = proc_file(pid, "stat")
+    if not data:
         return None
     # The name stands in parentheses and may contain any.
-    words = text[text.rindex(")") + 2 :].split()
-    return Stat(pid, words[0], int(words[1]), int(words[3]), int(words[19]))
+    words = data[data.rindex(b")") + 2 :].split()
+    return Stat(pid, words[0].decode(), int(words[1]), int(words[3]), int(words[19]))
+
+
+def proc_file(pid: int, name: str) -> bytes | None:
+    """What is in /proc/PID/NAME; None where there is no such process, or it is not for us.
+
+    By bare system calls: there are hundreds to read.
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        data = b""
+        while part := os.read(fd, _PROC_BYTES):
+            data += part
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return data
 
 
 def orphans() -> list[Stat]:

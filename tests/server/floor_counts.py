@@ -1,14 +1,16 @@
 """What sessions may leave behind, counted before and after.
 
-python -m tests.server.floor_counts 500    so many sessions one after the other, and what is left of them
+python -m tests.server.floor_counts 500 [--program chromium]
+
+So many sessions one after the other, how long each took, and what is left of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import resource
-import socket
 import statistics
 import sys
 import time
@@ -20,6 +22,8 @@ from typing import Final
 
 import trio
 
+from tilewire.server.config.models import Profile
+from tilewire.server.config.values import Size
 from tilewire.server.display import open_display
 from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import Hosted, open_hosted
@@ -31,6 +35,8 @@ from tilewire.server.xvfb import SOCKETS
 from tests.server.hosting import floored, new_ground, profile, spec
 
 XTERM: Final = ("xterm", "-bg", "white", "-fg", "black")
+WORKERS: Final = 4
+"""Threads that trio keeps for ten idle seconds: more or fewer of them are no leak."""
 SETTLED: Final = 5
 """Sessions after which a server has all the memory that it keeps."""
 
@@ -44,18 +50,18 @@ class Counts:
     descriptors: Counter[str]
     """Ours, by what they lead to."""
     display_files: frozenset[str]
-    """Locks that name a session's X server, and sockets of their displays that nobody listens on."""
+    """Locks that name a session's X server, and its socket."""
     segments: frozenset[int]
     """Shared memory that a session's processes or ours have made."""
     files: frozenset[str]
     """In the floor's folders, and those of the sessions' users in shared ones."""
     threads: int
-    rss_kib: int
 
     def left(self, after: Counts) -> list[str]:
         """What there is more, in words; nothing is how it should be."""
         found = [f"process {each}" for each in after.processes - self.processes]
         found += [f"{count} x descriptor {name}" for name, count in (after.descriptors - self.descriptors).items()]
+        found += [f"{after.threads - self.threads} threads"] if after.threads > self.threads + WORKERS else []
         found += [f"{name}" for name in after.display_files - self.display_files]
         found += [f"shared memory segment {each}" for each in after.segments - self.segments]
         return found + [f"file {name}" for name in sorted(after.files - self.files)]
@@ -69,7 +75,8 @@ class Watch:
     marks: set[str] = field(default_factory=set)
     uids: set[int] = field(default_factory=set)
     pids: set[int] = field(default_factory=set)
-    displays: set[int] = field(default_factory=set)
+    sockets: set[tuple[Path, int, int]] = field(default_factory=set)
+    """Of their displays, and which: another X server may have the number later."""
     servers: set[int] = field(default_factory=set)
     """Process ids of their X servers."""
 
@@ -82,7 +89,7 @@ class Watch:
             self.uids.add(hosted.uid)
         self.pids |= {pid for pid in (hosted.program_pid, hosted.manager_pid) if pid is not None}
         self.servers.add(hosted.xvfb_pid)
-        self.displays.add(int(hosted.display_name[1:]))
+        self.sockets.add(socket_of(hosted.display_name))
 
     def counts(self) -> Counts:
         """As it is now."""
@@ -97,7 +104,6 @@ class Watch:
             ),
             frozenset(self._files()),
             len(os.listdir("/proc/self/task")),
-            _rss_kib(),
         )
 
     def _processes(self) -> list[str]:
@@ -118,16 +124,10 @@ class Watch:
             with suppress(OSError, ValueError):
                 if int(lock.read_text()) in self.servers:
                     found.append(str(lock))
-        for number in self.displays:
-            # Another's X server may have the number by now.
-            path = SOCKETS / f"X{number}"
-            with socket.socket(socket.AF_UNIX) as probe:
-                try:
-                    probe.connect(str(path))
-                except ConnectionRefusedError:
-                    found.append(str(path))
-                except FileNotFoundError:
-                    pass
+        for known in self.sockets:
+            with suppress(OSError):
+                if socket_of(f":{known[0].name[1:]}") == known:
+                    found.append(str(known[0]))
         return found
 
     def _files(self) -> list[str]:
@@ -141,6 +141,13 @@ class Watch:
         return found
 
 
+def socket_of(display: str) -> tuple[Path, int, int]:
+    """A display's socket, with what tells it from a later one. Raises OSError where there is none."""
+    path = SOCKETS / f"X{display[1:]}"
+    found = path.stat()
+    return path, found.st_ino, found.st_mtime_ns
+
+
 def _descriptors() -> list[str]:
     found = []
     for name in os.listdir("/proc/self/fd"):
@@ -150,6 +157,13 @@ def _descriptors() -> list[str]:
             if not link.startswith(f"/proc/{os.getpid()}/"):
                 found.append(link.partition(":[")[0])
     return found
+
+
+def _objects() -> Counter[str]:
+    """Of our own classes, which something refers to."""
+    gc.collect()
+    kinds = (type(each) for each in gc.get_objects())
+    return Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("tilewire.server"))
 
 
 def _rss_kib() -> int:
@@ -179,12 +193,11 @@ async def first_picture(name: str) -> None:
                 return
 
 
-async def cycles(floor: Floor, count: int, *command: str) -> Report:
-    """So many sessions of this program, one after the other, each until its picture is there."""
+async def cycles(floor: Floor, count: int, wanted: Profile) -> Report:
+    """So many sessions of this profile, one after the other, each until its picture is there."""
     watch = Watch(floor)
-    wanted = profile(*command)
     report = Report([])
-    before = watch.counts()
+    before, objects = watch.counts(), Counter[str]()
     for number in range(count):
         begun = time.perf_counter()
         async with open_hosted(spec(wanted, f"cycle-{number}"), floor) as hosted:
@@ -201,17 +214,26 @@ async def cycles(floor: Floor, count: int, *command: str) -> Report:
             # A server opens some files only when the first session comes, and keeps them.
             report.left += [each for each in before.left(watch.counts()) if "descriptor" not in each]
             before = watch.counts()
+            objects = _objects()
     report.left += before.left(watch.counts())
+    # The last thing that a display told may stay where it was read.
+    more = {name: each for name, each in (_objects() - objects).items() if each >= count // 2}
+    report.left += [f"{each} x object {name}" for name, each in more.items()]
     return report
 
 
-async def main(count: int) -> int:
+async def main(count: int, program: str) -> int:
+    size = Size(1024, 600)
+    wanted = profile(*XTERM, size=size)
+    if program == "chromium":
+        wanted = Profile(name="web", kind="chromium", url="about:blank", size=size)
     with new_ground() as folder:
         async with floored(folder) as floor:
-            report = await cycles(floor, count, *XTERM)
+            report = await cycles(floor, count, wanted)
     for name, values in (("create to first picture", report.picture_s), ("stop to last process gone", report.gone_s)):
         worst = max(values)
-        print(f"{name}: median {statistics.median(values):.3f} s, worst {worst:.3f} s, {len(values)} sessions of xterm")
+        middle = statistics.median(values)
+        print(f"{name}: median {middle:.2f} s, worst {worst:.2f} s, {len(values)} sessions of {program}")
     rss = report.rss_kib
     print(f"memory: {rss[0]} KiB after one, {rss[min(SETTLED, count) - 1]} after {SETTLED}, {rss[-1]} after {count}")
     print(*(report.left or ["nothing is left"]), sep="\n")
@@ -221,4 +243,6 @@ async def main(count: int) -> int:
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser()
     arguments.add_argument("count", type=int)
-    sys.exit(trio.run(main, arguments.parse_args().count))
+    arguments.add_argument("--program", choices=("xterm", "chromium"), default="xterm")
+    given = arguments.parse_args()
+    sys.exit(trio.run(main, given.count, given.program))

@@ -138,7 +138,8 @@ def exists(pid: int) -> bool:
 
 def processes_of(uid: int) -> list[int]:
     """All that run as a user."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and uid in uids_of(int(name))]
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in pids if is_alive(pid) and uid in uids_of(pid)]
 
 
 class OtherServer:

@@ -13,32 +13,43 @@ import os
 import queue
 import signal
 import ssl
+import tempfile
 import threading
 import urllib.parse
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import trio
+import trio.testing
+from Xlib import XK, X
+from Xlib import display as xdisplay
+from Xlib.ext import xtest
 
 from tilewire.server.browser import (
     PIPE_IN,
     PIPE_OUT,
     Browser,
+    BrowserError,
+    BrowserGone,
     DefaultRules,
     LoadFailed,
     Spot,
     UrlRefused,
     check_url,
     chromium_command,
+    firefox_command,
+    has_sandbox,
     open_browser,
     trust_certificates,
 )
-from tilewire.server.xvfb import start_xvfb
+from tilewire.server.browser.urls import host_of
+from tilewire.server.xvfb import XvfbServer, start_xvfb
 
 from tests.certificates import Authority
 from tests.support import WITHIN_S, tasks
@@ -139,9 +150,8 @@ class Pages(http.server.BaseHTTPRequestHandler):
     def _answer(self, text: str, status: int, **headers: str) -> None:
         data = text.encode()
         self.send_response(status)
-        for name, value in (
-            {"Content-Type": "text/html; charset=utf-8", "Content-Length": len(data)} | headers
-        ).items():
+        usual = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(data))}
+        for name, value in (usual | headers).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
@@ -248,10 +258,18 @@ def spawned(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 
 @asynccontextmanager
-async def chromium(home: Path, display: str, profile: Profile, *prefix: str) -> AsyncIterator[tuple[Browser, int]]:
+async def chromium(
+    home: Path, xvfb: XvfbServer, profile: Profile, *prefix: str, size: tuple[int, int] = SIZE
+) -> AsyncIterator[tuple[Browser, int]]:
     """A driven Chromium; at the block's end no task is left. `prefix`: who it runs as."""
-    command = chromium_command(profile, home=home, size=SIZE, as_root=os.geteuid() == 0 and not prefix)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "DISPLAY": display, "LC_ALL": "C.UTF-8"}
+    command = chromium_command(profile, home=home, size=size, as_root=os.geteuid() == 0 and not prefix)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8", "DISPLAY": xvfb.display_name}
+    if prefix:
+        # The cookie's own file is in a folder of this user's alone.
+        cookie = home / "Xauthority"
+        cookie.write_bytes(xvfb.xauthority.read_bytes())
+        os.chown(cookie, USER, -1)
+        environment["XAUTHORITY"] = str(cookie)
     before = tasks()
     with spawned([*prefix, *command], environment) as (pid, writing, reading):
         send, receive = trio.lowlevel.FdStream(writing), trio.lowlevel.FdStream(reading)
@@ -287,7 +305,7 @@ def kiosk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kiosk]:
 
         async def live() -> None:
             await trust_certificates(home, [authority.certificate])
-            async with start_xvfb(*SIZE) as xvfb, chromium(home, xvfb.display_name, profile) as (browser, pid):
+            async with start_xvfb(*SIZE) as xvfb, chromium(home, xvfb, profile) as (browser, pid):
                 token = trio.lowlevel.current_trio_token()
                 ready.put(Kiosk(browser, plain, secure, untrusted, pid, xvfb.display_name, profile.url_rules, token))
                 await trio.to_thread.run_sync(done.wait)
@@ -442,12 +460,7 @@ async def test_chromium_reads_urls_as_the_rules_do(kiosk: Kiosk) -> None:
         except UrlRefused:
             continue
         # Where both read a URL, they read the same host. Chromium refuses more: mixed directions, say.
-        host = (
-            urllib.parse.urlsplit(canonical[text]).netloc.rpartition(":")[0]
-            if canonical[text].count(":") == 2
-            else None
-        )
-        assert read[0].rstrip(".") == (host or urllib.parse.urlsplit(canonical[text]).netloc), text
+        assert read is None or read[0].rstrip(".").strip("[]") == host_of(canonical[text]), text
     assert len(canonical) > len(texts) / 3
     # What comes out is read as it is written.
     kiosk.web.urls = list(canonical.values())
@@ -550,6 +563,27 @@ async def test_windows_without_a_url_and_refused_ones_are_closed(kiosk: Kiosk) -
             pass
         assert (await kiosk.browser.page()).url == url
     assert kiosk.web.asked["refused.test/popup"] == 0
+
+
+@driven
+async def test_a_key_opens_no_tab(kiosk: Kiosk) -> None:
+    watch = """<script>document.onvisibilitychange =
+        () => fetch('/told', {method: 'POST', body: JSON.stringify(document.visibilityState)})</script>"""
+    await kiosk.browser.load(kiosk.url(watch))
+    await trio.to_thread.run_sync(press, kiosk.display, "Control_L", "t")
+    while await kiosk.told() != "visible":
+        pass
+
+
+def press(display: str, *names: str) -> None:
+    """These keys together, by XTEST."""
+    with closing(xdisplay.Display(display)) as connection:
+        codes = [connection.keysym_to_keycode(XK.string_to_keysym(name)) for name in names]
+        for code in codes:
+            xtest.fake_input(connection, X.KeyPress, code)
+        for code in reversed(codes):
+            xtest.fake_input(connection, X.KeyRelease, code)
+        connection.sync()
 
 
 # Dialogs, crashes.
@@ -663,3 +697,113 @@ async def test_a_slow_page_gets_fewer_moves_and_every_end(kiosk: Kiosk) -> None:
     assert [kind for kind, _ in log if kind != "touchmove"] == ["touchstart", "touchend"]
     assert log[-2][1] == [[1, 209, 20]]
     assert len(log) < 20
+
+
+# Other ways to run it.
+
+
+async def test_as_a_user_with_a_sandbox_at_twice_the_scale(tmp_path_factory: pytest.TempPathFactory) -> None:
+    # The folders that pytest makes are its own user's, up to the top.
+    user = USER if os.geteuid() == 0 else os.geteuid()
+    who = user, user
+    as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="tilewire-test-", ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        os.chown(home, user, -1)
+        authority = Authority(tmp_path_factory.mktemp("authority"))
+        await trust_certificates(home, [authority.certificate], user=who)
+        assert {path.stat().st_uid for path in (home / ".pki/nssdb").iterdir()} == {user}
+        assert await has_sandbox(*who), "this kernel lets nobody make namespaces"
+        with web() as plain, web(tls(authority, "example.com")) as secure:
+            profile = Profile(host_resolver_rules=resolver_rules(plain, secure, plain), scale=2, locale="de_DE.UTF-8")
+            async with (
+                start_xvfb(*WIDE) as xvfb,
+                chromium(home, xvfb, profile, *as_user, size=WIDE) as (browser, pid),
+            ):
+                await browser.load("https://example.com/")
+                html = TOUCH_PAGE.replace("SCALE", "2")
+                page = await browser.load(f"http://a.test/html?{urllib.parse.quote(html)}")
+                # Of a page that scrolls, without the bar. Half the screen's, and the column that nobody sees.
+                assert (page.width, page.height) == (WIDE[0] // 2 + 1 - 15, WIDE[1] // 2 + 1)
+                await browser.touch({1: Spot(120, 80)})
+                await browser.touch({})
+                with trio.fail_after(WITHIN_S):
+                    while not plain.told:  # noqa: ASYNC110 - nobody tells
+                        await trio.sleep(0.01)
+                log, ratio, _ = plain.told[0]
+                assert (log[0], ratio) == (["touchstart", [[1, 120, 80]]], 2)
+                assert sandboxed(pid)
+                # Its end is noticed by whoever waits for whatever.
+                async with trio.open_nursery() as nursery:
+                    for what in (partial(browser.load, "http://a.test/slow"), browser.wait_gone):
+                        nursery.start_soon(ends, what)
+                    await trio.testing.wait_all_tasks_blocked(0.1)
+                    os.killpg(pid, signal.SIGKILL)
+                assert browser.gone
+                for call in (browser.page, browser.reload, browser.release, partial(browser.load, "a.test")):
+                    with pytest.raises(BrowserGone):
+                        await call()
+
+
+WIDE: Final = (1040, 400)
+"""Chromium's window has 500 units at least, at this scale 1000 pixels."""
+USER: Final = 54321
+"""Nobody's: no program runs as it."""
+
+
+async def ends(what: Callable[[], Awaitable[object]]) -> None:
+    """It returns a sentence or raises one."""
+    sentence: object = None
+    with trio.fail_after(WITHIN_S):
+        try:
+            sentence = await what()
+        except BrowserGone as problem:
+            sentence = str(problem)
+    assert sentence == "the browser has ended"
+
+
+def sandboxed(pid: int) -> bool:
+    """Whether the renderers of a browser live in a user namespace of their own."""
+    ours = os.readlink("/proc/self/ns/user")
+    return all(os.readlink(f"/proc/{renderer}/ns/user") != ours for renderer in renderers(pid))
+
+
+async def test_what_is_no_browser_is_said(nothing_stays_open: None) -> None:
+    with spawned(["true"], {"PATH": os.environ["PATH"]}) as (_, writing, reading):
+        with pytest.raises(BrowserGone, match="Chromium did not start: the browser"):
+            async with open_browser(trio.lowlevel.FdStream(writing), trio.lowlevel.FdStream(reading)):
+                raise AssertionError
+
+
+def test_the_command_lines() -> None:
+    profile = Profile(command=("--mute-audio",), scale=1.5, locale="de_AT.UTF-8@euro")
+    command = chromium_command(profile, home=Path("/h"), size=(1024, 601), as_root=False)
+    assert command[0] == "chromium"
+    assert command[-2:] == ["--mute-audio", "about:blank"]
+    for flag in ("--remote-debugging-pipe", "--kiosk", "--user-data-dir=/h/chromium", "--window-size=684,402"):
+        assert flag in command
+    assert "--lang=de-AT" in command
+    assert not [word for word in command if "remote-debugging-port" in word or word == "--no-sandbox"]
+    assert "--no-sandbox" in chromium_command(profile, home=Path("/h"), size=(9, 9), as_root=True)
+    assert "--no-sandbox" in chromium_command(profile, home=Path("/h"), size=(9, 9), as_root=False, sandboxed=False)
+    (rules,) = [word for word in command if word.startswith("--host-resolver-rules=MAP 169.254.* ~NOTFOUND, ")]
+    assert "MAP metadata.google.internal ~NOTFOUND" in rules
+    profile = Profile(url_rules=DefaultRules(allow_link_local=True))
+    command = chromium_command(profile, home=Path("/h"), size=(9, 9), as_root=False)
+    assert not [word for word in command if word.startswith(("--host-resolver-rules", "--lang"))]
+    assert firefox_command(profile, url="https://x/", home=Path("/h"), size=(9, 9))[-2:] == ["--kiosk", "https://x/"]
+
+
+async def test_a_certificate_that_is_none_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("nothing")
+    for path, why in ((wrong, "has no certificate"), (tmp_path / "missing.pem", "cannot be read: No such file")):
+        with pytest.raises(BrowserError, match=why):
+            await trust_certificates(tmp_path, [path])
+    wrong.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(BrowserError, match="certutil ended with exit code 255"):
+        await trust_certificates(tmp_path, [wrong])
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(BrowserError, match="certutil is not installed"):
+        await trust_certificates(tmp_path, [wrong])
+    await trust_certificates(tmp_path, [])

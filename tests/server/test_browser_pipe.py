@@ -12,6 +12,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tilewire.server.browser import BrowserGone, Spot
 from tilewire.server.browser.errors import CallRefused
 from tilewire.server.browser.pipe import MAX_MESSAGE, MAX_PENDING, DevTools, Event, Splitter, open_devtools
@@ -152,8 +153,6 @@ async def test_the_blocks_end_is_the_calls_end(nothing_stays_open: None) -> None
 
             nursery.start_soon(ask)
             await quiet(0.01)
-            with trio.CancelScope() as nothing:
-                nothing.cancel()
 
 
 def test_fingers_one_after_the_other() -> None:

@@ -433,8 +433,31 @@ def test_any_value_at_any_key_of_a_good_file(tmp_path: Path, data: st.DataObject
 @AGAIN
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")))
 @example(b"\xef\xbb\xbf\xef\xbb\xbf")
+@example(b"\n\x80")
 def test_any_bytes(tmp_path: Path, data: bytes) -> None:
     judged(written(tmp_path, data))
+
+
+def test_lists_nested_as_deep_as_can_be_read(tmp_path: Path) -> None:
+    """Reading them a second time, for their lines, may be one call too many."""
+
+    def readable(depth: int) -> bool:
+        try:
+            tomllib.loads(f"a = {'[' * depth}{']' * depth}")
+        except RecursionError:
+            return False
+        return True
+
+    deepest = max(depth for depth in range(10, 2000, 10) if readable(depth))
+    for depth in range(deepest - 40, deepest + 20):
+        judged(written(tmp_path, f"[settings]\na = {'[' * depth}{']' * depth}\n"))
+
+
+def test_keys_nested_deeper_than_python_calls(tmp_path: Path) -> None:
+    key = ".".join("k" * 1500)
+    assert problems(tmp_path, f"[settings]\n{key} = 1\n") == [
+        f"line 2: settings.k: there is no such key; there are {', '.join(Settings.model_fields)}"
+    ]
 
 
 @AGAIN

@@ -10,11 +10,14 @@ import stat
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from tilewire.protocol import Code
+from tilewire.server.browser import Browser
+from tilewire.server.config.models import Profile, UrlRules
 from tilewire.server.config.values import Size
 from tilewire.server.door import keep_door, open_door
 from tilewire.server.errors import ServerError
@@ -24,7 +27,7 @@ from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import RESTARTS_WITHIN_S, may_restart, open_hosted
 from tilewire.server.program import MARK, mark_of
 from tilewire.server.transport import WebRules
-from tilewire.server.x11.process import stat_of
+from tilewire.server.x11.process import proc_file, stat_of
 
 from tests.server.floor_counts import XTERM, first_picture
 from tests.server.hosting import (
@@ -37,7 +40,6 @@ from tests.server.hosting import (
     new_ground,
     processes_of,
     profile,
-    python,
     running,
     spec,
     until,
@@ -232,13 +234,15 @@ async def test_sessions_do_not_see_each_other(floor: Floor) -> None:
 
 
 async def test_a_window_manager_is_there_before_the_program(floor: Floor) -> None:
-    program = python(
-        "import subprocess, time; said = subprocess.run(['xprop', '-root', '_NET_SUPPORTING_WM_CHECK'],"
-        " capture_output=True, text=True).stdout;"
-        " import os; open(os.environ['HOME'] + '/said', 'w').write(said); time.sleep(1000)"
-    )
-    async with running(spec(profile(*program, window_manager=("openbox",))), floor) as made:
-        assert "window id" in (await said(made.hosted.home))[0]
+    what = profile(*say("cut -d' ' -f22 /proc/$$/stat"), window_manager=("openbox",))
+    async with open_hosted(spec(what), floor) as hosted:
+        with painter(hosted.display_name) as client:
+            owner = client.root.get_full_property(client.display.get_atom("_NET_SUPPORTING_WM_CHECK"), 0)
+            assert owner is not None
+        assert hosted.manager_pid is not None
+        manager = stat_of(hosted.manager_pid)
+        assert manager is not None
+        assert manager.start <= int((await said(hosted.home))[0])
 
 
 # Who it is.
@@ -430,3 +434,72 @@ async def test_a_kept_home_follows_to_another_user(floor: Floor) -> None:
             assert secret.stat().st_uid == 0
             assert processes_of(made.hosted.uid or 0) != []
     assert stat_of(os.getpid()) is not None
+
+
+# A browser.
+
+
+@pytest.fixture
+def page(ground: Path) -> str:
+    path = ground / "page.html"
+    path.write_text("<title>A page</title><body style='background: #0a0'><h1>Hello</h1>")
+    path.chmod(0o644)
+    return path.as_uri()
+
+
+def browsing(url: str, **fields: Any) -> Profile:
+    rules = UrlRules(allow_file=True)
+    return Profile(name="web", kind="chromium", url=url, url_rules=rules, size=Size(640, 400), **fields)
+
+
+async def test_chromium_shows_its_page_and_is_driven_on_its_pipe(floor: Floor, page: str) -> None:
+    async with running(spec(browsing(page)), floor) as made:
+        with trio.fail_after(30):
+            browser = await made.hosted.wait_browser()
+            await until_titled(browser, "A page")
+        pid = made.hosted.program_pid
+        assert pid is not None
+        words = (proc_file(pid, "cmdline") or b"").split(b"\0")
+        assert b"--remote-debugging-pipe" in words
+        # Its sandbox, whoever it is.
+        assert b"--no-sandbox" not in words
+        assert not any(word.startswith(b"--remote-debugging-port") for word in words)
+    assert made.hosted.browser is None
+    with pytest.raises(ServerError, match=r"^the session has ended$"):
+        await made.hosted.wait_browser()
+
+
+async def until_titled(browser: Browser, title: str) -> None:
+    with trio.fail_after(30):
+        while (await browser.page()).title != title:  # noqa: ASYNC110
+            await trio.sleep(0.05)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_crashed_chromium_is_started_again_and_driven_again(floor: Floor, page: str) -> None:
+    async with running(spec(browsing(page, restart="crash")), floor) as made:
+        with trio.fail_after(30):
+            first = await made.hosted.wait_browser()
+            await until_titled(first, "A page")
+            assert made.hosted.program_pid is not None
+            os.kill(made.hosted.program_pid, signal.SIGKILL)
+            while (again := await made.hosted.wait_browser()) is first:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            await until_titled(again, "A page")
+        assert made.hosted.restarts == 1
+
+
+async def test_pages_that_a_profile_does_not_show_start_nothing(floor: Floor, page: str) -> None:
+    for what, url, expected in (
+        (profile(), page, "the profile tried is no browser: it shows no page that is asked for"),
+        (Profile(name="web", kind="chromium"), page, "file:"),
+        (browsing(page), "javascript:alert(1)", "javascript:"),
+    ):
+        with pytest.raises(ServerError) as caught:
+            async with open_hosted(spec(what, url=url), floor):
+                pass
+        assert expected in str(caught.value)
+        assert list((floor.folder / "sessions").iterdir()) == []
+    async with running(spec(profile()), floor) as made:
+        with pytest.raises(ServerError, match=r"^the profile tried has no browser that can be told$"):
+            await made.hosted.wait_browser()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, ExitStack
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from trio.testing import MockClock
 from tilewire.protocol import Code, Connection, Sender
 from tilewire.server.door import Doorman
 from tilewire.server.limits import MOST_KEYS, Bucket, Meter, Rate, WaitingRoom
+from tilewire.server.metered import Metered
 
 from tests.support import device, goodbye_in, hello, served, tcp
 
@@ -79,6 +81,37 @@ async def test_a_meter_counts_and_holds_back(autojump_clock: MockClock) -> None:
     assert (meter.down, meter.up) == (1500, 1000)
     free = Meter(None, 0.0)
     assert free.sent(1 << 40, 0.0) == 0
+
+
+class Slate:
+    """A transport that takes and gives at once."""
+
+    peer = "a test"
+    clean = True
+
+    async def receive(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return bytes(500)
+
+    async def send(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def finish(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_device_beyond_its_share_has_a_slow_link(autojump_clock: MockClock) -> None:
+    """A second's worth goes at once, the rest at the rate; both ways each have their own."""
+    meter = Meter(1000, trio.current_time())
+    line, began_s = Metered(Slate(), meter), trio.current_time()
+    for _ in range(4):
+        await line.send(bytes(1000))
+    assert trio.current_time() - began_s == pytest.approx(2)
+    began_s = trio.current_time()
+    for _ in range(4):
+        assert len(await line.receive()) == 500
+    assert trio.current_time() - began_s == pytest.approx(0.5)
+    assert (meter.down, meter.up) == (4000, 2000)
 
 
 async def test_a_thousand_silent_connections_do_not_keep_a_device_out() -> None:

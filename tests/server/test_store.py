@@ -181,6 +181,12 @@ async def test_only_a_hash_of_a_token_is_kept(store: Store, folder: Path) -> Non
     assert "deploy" in repr(await store.tokens())
 
 
+def test_an_operator_may_all_that_a_viewer_may() -> None:
+    assert [(role, needed) for role in Role for needed in Role if not role.may(needed)] == [
+        (Role.VIEWER, Role.OPERATOR)
+    ]
+
+
 async def test_a_token_is_good_until_it_expires(store: Store, clock: Clock) -> None:
     start = clock.now_s
     text = await store.add_token("kiosk", Role.VIEWER, 100)
@@ -343,7 +349,7 @@ async def test_usage_of_what_cannot_be(store: Store, session: str, profile: str,
 
 
 async def test_each_session_belongs_to_one_period(store: Store, clock: Clock) -> None:
-    """To that in which it ended; one that runs counts as ending now."""
+    """To that in which it was closed; one that runs counts as closed now."""
     start = clock.now_s
     for at, name in enumerate("abc"):
         clock.now_s = start
@@ -352,19 +358,19 @@ async def test_each_session_belongs_to_one_period(store: Store, clock: Clock) ->
         await store.end_usage(number, "")
     await store.begin_usage("runs", "web")
 
-    async def ended(since_s: float | None, until_s: float | None) -> str:
+    async def closed(since_s: float | None, until_s: float | None) -> str:
         return " ".join(row.session for row in await store.usage(since_s, until_s))
 
-    assert await ended(None, None) == "a b c runs"
-    assert await ended(None, start + 100) == ""
-    assert await ended(start + 100, start + 200) == "a"
-    assert await ended(start + 200, start + 300) == "b"
-    assert await ended(start + 300, start + 300.001) == "c runs"
-    assert await ended(start + 300.001, start + 400) == ""
+    assert await closed(None, None) == "a b c runs"
+    assert await closed(None, start + 100) == ""
+    assert await closed(start + 100, start + 200) == "a"
+    assert await closed(start + 200, start + 300) == "b"
+    assert await closed(start + 300, start + 300.001) == "c runs"
+    assert await closed(start + 300.001, start + 400) == ""
     clock.now_s = start + 1000
-    assert await ended(start + 300, start + 1000) == "c"
-    assert await ended(start + 1000, start + 2000) == "runs"
-    assert await ended(start + 1001, start + 2000) == ""
+    assert await closed(start + 300, start + 1000) == "c"
+    assert await closed(start + 1000, start + 2000) == "runs"
+    assert await closed(start + 1001, start + 2000) == ""
 
 
 async def test_a_server_closes_what_a_crashed_one_left_open(folder: Path, clock: Clock) -> None:
@@ -379,8 +385,13 @@ async def test_a_server_closes_what_a_crashed_one_left_open(folder: Path, clock:
     # The command line closes nothing: a server may be running.
     async with open_store(folder, clock=clock) as store:
         assert [row.ended_s for row in await store.usage()] == [None, start + 80]
+        # Two bills: of the time before the server was back, and of the time after.
+        bill = clock.now_s - 0.001
+        assert [row.session for row in await store.usage(None, bill)] == ["ended"]
     async with open_store(folder, clock=clock, serving=True) as store:
         rows = await store.usage()
+        assert [row.session for row in await store.usage(None, bill)] == ["ended"]
+        assert [row.session for row in await store.usage(bill, None)] == ["lost"]
     assert [(row.session, row.ended_s, row.seconds, row.reason) for row in rows] == [
         ("lost", start + 60, 60, "the server ended without a word"),
         ("ended", start + 80, 0, "closed"),

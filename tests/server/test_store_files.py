@@ -23,6 +23,7 @@ from tilewire.server.errors import ServerError
 from tilewire.server.store import Role, StoreError, open_store
 
 from tests.server.test_store import names
+from tests.support import descriptors
 
 DAMAGED: Final = r"^{path} is damaged or is not a database: put back a copy of it, or move it away to begin anew$"
 PARTS: Final = ["state.db", "state.db-shm", "state.db-wal"]
@@ -43,9 +44,11 @@ async def fill(folder: Path) -> None:
 
 async def refused(folder: Path, *, create: bool = True) -> str:
     """The sentence."""
+    before = descriptors()
     with pytest.raises(StoreError) as caught:
-        async with open_store(folder, create=create):
+        async with open_store(folder, create=create, serving=create):
             pass
+    assert descriptors() == before
     text = str(caught.value)
     assert "\n" not in text
     assert isinstance(caught.value, ServerError)
@@ -257,6 +260,18 @@ async def test_what_a_crash_leaves_is_whole(crashed: Path, tmp_path: Path) -> No
     assert (crashed / "state.db").stat().st_size > 20_000
 
 
+async def test_a_copy_made_meanwhile_is_put_back(folder: Path, tmp_path: Path) -> None:
+    """As docs/serve-store.md says it is done."""
+    async with open_store(folder, serving=True) as store:
+        key = await store.add_device("panel", ("web",))
+        with closing(sqlite3.connect(folder / "state.db", isolation_level=None)) as connection:
+            connection.execute("VACUUM INTO ?", (str(tmp_path / "copy"),))
+        await store.remove_device("panel")
+    written(folder / "state.db", (tmp_path / "copy").read_bytes())
+    async with open_store(folder, serving=True) as store:
+        assert await store.key_of("panel") == key
+
+
 @given(
     name=st.sampled_from(PARTS),
     damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=40)), max_size=6),
@@ -275,8 +290,10 @@ def test_any_damage_is_a_sentence_or_none(
             at = int(place * len(content))
             content[at : at + len(change)] = change
         path.write_bytes(content if length is None else content[: int(length * len(content))])
+        before = descriptors()
         with suppress(StoreError):
             trio.run(use, folder)
+        assert descriptors() == before
 
 
 def in_child(program: str, *arguments: object) -> str:

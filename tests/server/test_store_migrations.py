@@ -102,6 +102,7 @@ async def test_nothing_is_lost(tmp_path: Path, version: int) -> None:
         assert token is not None
         assert token.id == 5
         first, second = await store.usage()
+        assert await store.usage(until_s=62.001) == [first]
         assert first == UsageRow(
             id=1, session="s1", profile="web", device="panel-7", started_s=1, seen_s=61, ended_s=62, seconds=61.5,
             viewer_seconds=0, bytes_down=123456, bytes_up=789, reason="closed",
@@ -132,15 +133,15 @@ async def test_a_step_that_fails_has_not_happened(tmp_path: Path) -> None:
     path = write(tmp_path / "state", 1)
     with closing(sqlite3.connect(path)) as connection:
         # In the way of what the second step does last.
-        connection.execute("CREATE INDEX usage_by_end ON usage (session)")
+        connection.execute("CREATE INDEX usage_by_close ON usage (session)")
     before = shape(path)
-    with pytest.raises(StoreError, match=r"state\.db cannot be used: index usage_by_end already exists$"):
+    with pytest.raises(StoreError, match=r"state\.db cannot be used: index usage_by_close already exists$"):
         async with open_store(path.parent):
             pass
     assert version_of(path) == 1
     assert shape(path) == before
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP INDEX usage_by_end")
+        connection.execute("DROP INDEX usage_by_close")
     async with open_store(path.parent) as store:
         assert await store.key_of("panel-7") == KEY
 

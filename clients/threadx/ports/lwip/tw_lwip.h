@@ -142,6 +142,7 @@ typedef struct tw_lwip {
     volatile uint8_t is_open, touch_head, touch_tail, touch_overflow;
     volatile uint32_t touches_lost;
     volatile tw_lwip_touches touches[TW_LWIP_TOUCHES];
+    uint8_t finger_count, finger_ids[TW_MAX_FINGERS]; /* down by what was sent */
 
     tw_lwip_statistics own;
 } tw_lwip;

@@ -59,39 +59,80 @@ static unsigned have_same_fingers(
     return 1;
 }
 
+/* Whether it only moves what is down: then nothing began or ended with it. */
+static unsigned only_moves(const tw_lwip *session, const volatile tw_lwip_touches *touches) {
+    if (touches->count != session->finger_count) {
+        return 0;
+    }
+    for (unsigned i = 0; i < touches->count; i++) {
+        if (touches->ids[i] != session->finger_ids[i]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static tw_status send_touches(tw_lwip *session, const volatile tw_lwip_touches *touches) {
     tw_finger fingers[TW_MAX_FINGERS];
+    tw_status status;
     for (unsigned i = 0; i < touches->count; i++) {
         fingers[i].id = touches->ids[i];
         fingers[i].x = touches->x[i];
         fingers[i].y = touches->y[i];
     }
-    return count_input(session, tw_client_touch(session->client, fingers, touches->count, NULL));
+    status = count_input(session, tw_client_touch(session->client, fingers, touches->count, NULL));
+    if (status != TW_CODE_FULL) {
+        session->finger_count = touches->count;
+        for (unsigned i = 0; i < touches->count; i++) {
+            session->finger_ids[i] = touches->ids[i];
+        }
+    }
+    return status;
 }
 
-/* 1: the client is full. Motion that cannot be sent gives way to newer motion. */
+/* The client is full: motion gives way to newer motion, where something begins or ends stays. 1: a place was freed. */
+static unsigned make_room(tw_lwip *session) {
+    const uint8_t tail = session->touch_tail, next = next_place(tail), after = next_place(next);
+    if (next == session->touch_head || !have_same_fingers(&session->touches[tail], &session->touches[next])) {
+        return 0;
+    }
+    if (!only_moves(session, &session->touches[tail])) {
+        if (after == session->touch_head
+            || !have_same_fingers(&session->touches[next], &session->touches[after])) {
+            return 0;
+        }
+        for (unsigned i = 0; i < session->touches[tail].count; i++) {
+            session->touches[next].x[i] = session->touches[tail].x[i];
+            session->touches[next].y[i] = session->touches[tail].y[i];
+        }
+    }
+    session->own.inputs_joined++;
+    TW_LWIP_BARRIER();
+    session->touch_tail = next;
+    return 1;
+}
+
+/* 1: the client is full. */
 static unsigned send_ring(tw_lwip *session) {
     /* Read first: from then on the interrupt writes nothing, so all that it wrote goes before the lift. */
     const unsigned has_lost = session->touch_overflow;
     TW_LWIP_BARRIER();
     while (session->touch_tail != session->touch_head) {
-        const uint8_t tail = session->touch_tail, next = next_place(tail);
+        const uint8_t tail = session->touch_tail;
         TW_LWIP_BARRIER();
-        if (send_touches(session, &session->touches[tail]) == TW_CODE_FULL) {
-            if (next == session->touch_head
-                || !have_same_fingers(&session->touches[tail], &session->touches[next])) {
-                return 1;
-            }
-            session->own.inputs_joined++;
+        if (send_touches(session, &session->touches[tail]) != TW_CODE_FULL) {
+            TW_LWIP_BARRIER();
+            session->touch_tail = next_place(tail);
+        } else if (!make_room(session)) {
+            return 1;
         }
-        TW_LWIP_BARRIER();
-        session->touch_tail = next;
     }
     if (has_lost) { /* some may have been lifted since */
         if (count_input(session, tw_client_touch(session->client, NULL, 0, NULL)) == TW_CODE_FULL) {
             return 1;
         }
         session->touch_overflow = 0;
+        session->finger_count = 0;
     }
     return 0;
 }
@@ -144,6 +185,7 @@ void tw_lwip_input_open(tw_lwip *session, unsigned is_open) {
     /* Input for a screen that is not there any more would do harm on the next. */
     session->touch_tail = session->touch_head;
     session->touch_overflow = 0;
+    session->finger_count = 0;
 #if TW_WITH_CLIPBOARD
     if (session->clipboard != NULL) {
         end_clipboard(session, TW_CODE_CLOSED);

@@ -138,6 +138,7 @@ typedef struct TW_THREADX_STATISTICS_STRUCT {
 typedef struct TW_THREADX_MOTION_STRUCT {
     ULONG number; /* inputs are sent in the order of their numbers */
     UCHAR kind;
+    UCHAR moves; /* what is down was down before it: it may give way to newer motion */
     UCHAR count; /* of fingers; the pointer's buttons */
     UCHAR ids[TW_MAX_FINGERS];
     USHORT x[TW_MAX_FINGERS], y[TW_MAX_FINGERS];
@@ -181,6 +182,7 @@ typedef struct TW_THREADX_STRUCT {
     ULONG number; /* of the newest input */
     TW_THREADX_MOTION motions[TW_THREADX_MOTIONS];
     UINT motion_count;
+    UCHAR buttons, finger_count, finger_ids[TW_MAX_FINGERS]; /* down by the newest input */
     ULONG joined, lost, refused;
     TW_THREADX_STATISTICS published;
 } TW_THREADX;

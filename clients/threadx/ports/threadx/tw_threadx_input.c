@@ -1,8 +1,8 @@
 /* Input from other threads and from interrupts, and its way to the client.
  *
  * What happened (keys, text, wishes) goes through a ThreadX queue and is refused where that is full. How things are now
- * (pointer, fingers, wheel) is kept beside it in a short list: motion takes the place of older motion, and where the
- * list is full, changes give way to newer ones of their kind. Numbers keep both in one order. */
+ * (pointer, fingers, wheel) is kept beside it in a short list: motion takes the place of older motion, though not of a
+ * press, and where the list is full, changes give way to newer ones of their kind. Numbers keep both in one order. */
 #include "tw_threadx.h"
 
 #include <string.h>
@@ -41,21 +41,32 @@ static UINT is_small(LONG number) {
     return number >= -WHEEL_MOST && number <= WHEEL_MOST;
 }
 
-/* 1: `motion` says all that `old` said. A wheel's way is added up. */
+/* 1: `motion` says all that `old` said, which was where nothing began or ended. A wheel's way is added up. */
 static UINT joins(const TW_THREADX_MOTION *old, TW_THREADX_MOTION *motion) {
-    if (old->kind != motion->kind || old->count != motion->count) {
+    if (old->kind != motion->kind) {
         return 0;
     }
-    switch (motion->kind) {
-    case TOUCH: return memcmp(old->ids, motion->ids, motion->count) == 0;
-    case WHEEL:
+    if (motion->kind == WHEEL) {
         if (!is_small(old->dx + motion->dx) || !is_small(old->dy + motion->dy)) {
             return 0;
         }
         motion->dx += old->dx;
         motion->dy += old->dy;
         return 1;
-    default: return 1;
+    }
+    return old->moves && motion->moves;
+}
+
+/* What is down from now on. */
+static VOID note_down(TW_THREADX *session, TW_THREADX_MOTION *motion) {
+    if (motion->kind == POINTER) {
+        motion->moves = motion->count == session->buttons;
+        session->buttons = motion->count;
+    } else if (motion->kind == TOUCH) {
+        motion->moves = motion->count == session->finger_count
+                        && memcmp(motion->ids, session->finger_ids, motion->count) == 0;
+        session->finger_count = motion->count;
+        memcpy(session->finger_ids, motion->ids, motion->count);
     }
 }
 
@@ -98,6 +109,7 @@ static UINT move(TW_THREADX *session, TW_THREADX_MOTION *motion) {
         TX_RESTORE
         return NX_NOT_CONNECTED;
     }
+    note_down(session, motion);
     newest = session->motion_count != 0 ? &session->motions[session->motion_count - 1] : NULL;
     if (newest != NULL && newest->number == session->number && joins(newest, motion)) {
         session->motion_count--;
@@ -467,6 +479,7 @@ VOID tw_threadx_input_open(TW_THREADX *session, UINT is_open) {
     TX_DISABLE
     session->is_open = 0;
     session->motion_count = 0;
+    session->buttons = session->finger_count = 0;
     TX_RESTORE
     session->has_motion = 0;
     /* Input for a screen that is not there any more would do harm on the next. */

@@ -1,0 +1,246 @@
+"""`tilewire serve`, whole: devices find their sessions, tickets let in, everything ends with nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+import trio
+
+from tilewire.protocol import PANELS
+from tilewire.server.hosted.record import Record
+from tilewire.simulator.command import first_of
+from tilewire.simulator.device import Device, DeviceError, Setup, open_device
+from tilewire.simulator.stream import StreamError
+
+from tests.server.hosting import new_ground
+from tools.serving import PROFILES, WITHIN_S, Serving, serving, tilewire
+
+PANEL = PANELS["mcu"]
+ACCESS = """
+[[access]]
+devices = ["lobby-*"]
+profiles = ["term"]
+
+[[access]]
+devices = ["looker"]
+profiles = ["term", "other"]
+default = "other"
+may_steer = false
+"""
+
+
+def add_device(folder: Path, name: str, *words: str) -> bytes:
+    """A new device of the state in `folder`; its key."""
+    done = tilewire("device", "add", name, "--state", folder / "state", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    return bytes.fromhex(json.loads(done.stdout)["key"])
+
+
+def joined(server: Serving, name: str, key: bytes | None, **more: object) -> AbstractAsyncContextManager[Device]:
+    """A device that connects."""
+    return open_device(server.devices, Setup(panel=PANEL, device_id=name, key=key, **more))  # type: ignore[arg-type]
+
+
+async def refused(server: Serving, name: str, key: bytes | None, **more: object) -> str:
+    """Why a device is sent away, at once or later."""
+    heard = []
+    try:
+        async with joined(server, name, key, **more) as device:
+            await device.whole_picture()
+            await device.wait_for(lambda: False, WITHIN_S)
+    except* (DeviceError, StreamError) as group:
+        heard.append(first_of(group))
+    return str(heard[0])
+
+
+async def until_viewed(server: Serving) -> None:
+    """A session is there, and somebody looks."""
+    await trio.to_thread.run_sync(server.until, lambda: server.sessions() and server.sessions()[0]["viewers"])
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with new_ground() as ground:
+        yield ground / "server"
+
+
+async def test_devices_get_their_sessions_and_find_them_again(folder: Path) -> None:
+    with serving(folder) as server:
+        keys = {name: add_device(folder, name, "--default", "term") for name in ("one", "two")}
+        for _ in range(2):
+            for name, key in keys.items():
+                async with joined(server, name, key) as device:
+                    await device.whole_picture()
+        assert sorted(each["device"] for each in server.sessions()) == ["one", "two"]
+        mine = next(each for each in server.sessions() if each["device"] == "one")
+        async with joined(server, "one", keys["one"], profile="other") as device:
+            await device.whole_picture()
+        assert sorted(each["profile"] for each in server.sessions()) == ["other", "term", "term"]
+        # Of other devices' sessions it hears nothing.
+        said = await refused(server, "two", keys["two"], session=mine["session_id"])
+        assert said.endswith(f"there is no session '{mine['session_id']}'")
+        assert "there is no profile 'third'" in await refused(server, "two", keys["two"], profile="third")
+        server.call("POST", "/api/session/create", {"session_id": "shared", "profile": "term"})
+        async with joined(server, "two", keys["two"], session="shared") as device:
+            await device.whole_picture()
+
+
+async def test_who_may_open_what(folder: Path) -> None:
+    with serving(folder, PROFILES + ACCESS) as server:
+        keys = {name: add_device(folder, name) for name in ("lobby-1", "looker", "stranger")}
+        async with joined(server, "lobby-1", keys["lobby-1"]) as device:
+            await device.whole_picture()
+        assert "there is no profile 'other'" in await refused(server, "lobby-1", keys["lobby-1"], profile="other")
+        async with joined(server, "looker", keys["looker"]) as device:
+            await device.whole_picture()
+            assert device.role == 0
+        assert "this device may open nothing here" in await refused(server, "stranger", keys["stranger"])
+        assert {each["profile"] for each in server.sessions()} == {"term", "other"}
+        # The store's word on a device goes before the rules.
+        assert tilewire("device", "allow", "stranger", "--profile", "term", "--state", server.state).returncode == 0
+        async with joined(server, "stranger", keys["stranger"]) as device:
+            await device.whole_picture()
+
+
+async def test_nobody_comes_in_without_a_key_or_with_a_wrong_one(folder: Path) -> None:
+    with serving(folder) as server:
+        key = add_device(folder, "one", "--default", "term")
+        for name, wrong in (("one", bytes(32)), ("nobody", key)):
+            assert await refused(server, name, wrong)
+        assert await refused(server, "one", None)
+        assert await refused(server, "nobody", None)
+        assert tilewire("device", "disable", "one", "--state", server.state).returncode == 0
+        assert await refused(server, "one", key)
+        assert server.sessions() == []
+        assert key.hex() not in server.log
+
+
+async def test_tickets_of_the_api(folder: Path) -> None:
+    with serving(folder) as server:
+        for name in ("a", "b"):
+            assert server.call("POST", "/api/session/create", {"session_id": name, "profile": "term"}).status == 201
+        asked = {"role": "viewer", "lifetime_s": 60, "uses": 1}
+        ticket = server.call("POST", "/api/session/a/ticket", asked).body["ticket"]
+        async with joined(server, "browser", None, ticket=ticket.encode()) as device:
+            await device.whole_picture()
+            assert device.role == 0
+        assert await refused(server, "browser", None, ticket=ticket.encode())
+        other = server.call("POST", "/api/session/a/ticket", asked).body["ticket"]
+        assert "the ticket is for another session" in await refused(
+            server, "browser", None, ticket=other.encode(), session="b"
+        )
+        assert ticket not in server.log
+        assert other not in server.log
+
+
+async def test_limits_of_sessions(folder: Path) -> None:
+    with serving(folder, PROFILES, "--max-sessions", 2, "--max-sessions-per-device", 1) as server:
+        key = add_device(folder, "one", "--default", "term")
+        async with joined(server, "one", key) as device:
+            await device.whole_picture()
+        assert "1 sessions of this device run already" in await refused(server, "one", key, profile="other")
+        assert server.call("POST", "/api/session/create", {"profile": "term"}).status == 201
+        full = server.call("POST", "/api/session/create", {"profile": "term"})
+        assert (full.status, full.body["error"]) == (409, "2 sessions run already")
+
+
+async def test_a_session_ends_with_its_program_and_with_its_time(folder: Path) -> None:
+    config = PROFILES.replace('size = "400x300"', 'size = "400x300"\nidle_s = 0.5', 1)
+    config += '\n[profiles.brief]\ncommand = ["xterm"]\nlifetime_s = 1\n'
+    with serving(folder, config) as server:
+        key = add_device(folder, "one")
+        async with trio.open_nursery() as nursery:
+
+            async def type_when_there() -> None:
+                await until_viewed(server)
+                path = f"/api/session/{server.sessions()[0]['session_id']}/input/text"
+                # What is typed before the terminal is there goes nowhere.
+                await trio.to_thread.run_sync(
+                    server.until, lambda: server.call("POST", path, {"text": "\n"}).status == 404
+                )
+
+            nursery.start_soon(type_when_there)
+            assert "xterm ended" in await refused(server, "one", key, profile="term")
+        server.until(lambda: server.sessions() == [])
+        server.call("POST", "/api/session/create", {"profile": "term", "session_id": "quiet"})
+        server.call("POST", "/api/session/create", {"profile": "brief", "session_id": "brief"})
+        server.until(lambda: server.sessions() == [])
+        assert "session quiet is over: nobody looked for 0.5 s" in server.log
+        assert "session brief is over: its time of 1 s is over" in server.log
+
+
+async def test_stopped_it_leaves_nothing_and_devices_hear_of_it(folder: Path) -> None:
+    with serving(folder) as server:
+        key = add_device(folder, "one", "--default", "term")
+        async with trio.open_nursery() as nursery:
+            said: list[str] = []
+
+            async def look() -> None:
+                said.append(await refused(server, "one", key))
+
+            nursery.start_soon(look)
+            await until_viewed(server)
+            assert await trio.to_thread.run_sync(server.end) == 0
+        assert "stopped by SIGTERM" in said[0]
+        assert list((server.state / "sessions").iterdir()) == []
+    usage = json.loads(tilewire("usage", "--json", "--state", server.state).stdout)
+    assert [(row["device"], row["profile"]) for row in usage] == [("one", "term")]
+    assert usage[0]["bytes_down"] > 0
+    assert "SIGTERM" in usage[0]["reason"]
+
+
+def test_killed_the_next_finds_a_clean_floor(folder: Path) -> None:
+    with serving(folder) as server:
+        for _ in range(2):
+            assert server.call("POST", "/api/session/create", {"profile": "other"}).status == 201
+        records = [Record.load(each) for each in (server.state / "sessions").iterdir()]
+        assert [len(record.living()) >= 2 for record in records if record is not None] == [True, True]
+        assert server.end(signal.SIGKILL) == -signal.SIGKILL
+    with serving(folder) as server:
+        assert server.sessions() == []
+        assert list((server.state / "sessions").iterdir()) == []
+        assert [record.living() for record in records if record is not None] == [[], []]
+        assert server.call("POST", "/api/session/create", {"profile": "other"}).status == 201
+
+
+def test_a_session_s_program_does_not_come_in(folder: Path) -> None:
+    """It runs as another user where we are root; then its connections are closed before a byte is read."""
+    assert os.geteuid() == 0, "this test needs root, as sessions of other users do"
+    config = '[profiles.probe]\ncommand = ["bash", "-c", "%s"]\n'
+    # A request that anybody may make.
+    request = r"GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n"
+    probe = f"exec 3<>/dev/tcp/127.0.0.1/PORT; printf '{request}' >&3; "
+    with serving(folder) as first:
+        port = first.api.rpartition(":")[2]
+        found = folder / "found"
+        found.touch(mode=0o666)
+        found.chmod(0o666)
+        script = probe.replace("PORT", port) + f"cat <&3 > {found}; echo over >> {found}; sleep 100"
+        assert first.end() == 0
+    with serving(folder, config % script, "--control", f"127.0.0.1:{port}") as server:
+        assert server.call("GET", "/health").status == 200
+        assert server.call("POST", "/api/session/create", {"profile": "probe"}).status == 201
+        server.until(lambda: "over" in found.read_text())
+        assert found.read_text() == "over\n"
+        assert "a session's own program may not connect here" in server.log
+
+
+def test_what_keeps_it_from_starting_is_one_sentence(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "tilewire.toml").write_text("[profiles.x]\ncommnd = ['xterm']\n")
+    done = tilewire("serve", "--config", folder / "tilewire.toml", "--state", folder / "state")
+    assert done.returncode == 1
+    assert "commnd" in done.stderr
+    assert "Traceback" not in done.stderr
+    with serving(folder) as server:
+        done = tilewire(
+            "serve", "--config", folder / "tilewire.toml", "--state", server.state, "--listen", "127.0.0.1:0"
+        )
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
