@@ -123,6 +123,8 @@ async def test_a_killed_server_is_cleared_away_after(ground: Path, ordinary: boo
             assert (ground / "floor" / "homes" / "1" / "home").exists()
             await two.stop()
         assert list((ground / "floor" / "sessions").iterdir()) == []
+        # Its temporary files were to be here.
+        assert os.listdir(ground) == ["floor"]
         assert not [each for each in sockets if mtime(each) == each[2]]
         assert not any(is_alive(each[name]) for each in (*one.sessions, *two.sessions) for name in ("program", "xvfb"))
 
