@@ -36,6 +36,11 @@ class Events:
         self._number = 0
         self._listeners: set[trio.MemorySendChannel[Happening]] = set()
 
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     def tell(self, kind: str, session: str, **data: object) -> None:
         """Something happened to a session."""
         self._number += 1

@@ -245,6 +245,7 @@ class _Connection:
                 hint = error.error_status_hint
                 raise _Refused(hint if hint < 500 else 400, "this is not an HTTP request that is taken here") from error
             if isinstance(event, h11.Request):
+                _check_head(event)
                 return event
             if event is not h11.NEED_DATA:
                 return None
@@ -362,7 +363,8 @@ class _Exchange:
                     return False
         except h11.RemoteProtocolError:
             return False
-        return parser.their_state is h11.DONE
+        self._whole = parser.their_state is h11.DONE
+        return self._whole
 
     async def _receive(self) -> Message:
         connection, parser = self.connection, self.connection.parser
@@ -422,6 +424,18 @@ class _Exchange:
         if self.last or self.connection.server.stopping.is_set() or not self._read_out():
             headers.append((b"connection", b"close"))
         return headers
+
+
+def _check_head(request: h11.Request) -> None:
+    """Raises _Refused for what h11 lets through."""
+    # It bounds heads that are not whole yet.
+    size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
+    if size > HEAD_BYTES:
+        raise _Refused(431, f"a request's head has up to {HEAD_BYTES} bytes")
+    names = {bytes(name) for name, _ in request.headers}
+    if names >= {b"content-length", b"transfer-encoding"}:
+        # Two lengths: a proxy before us may have believed the other one (RFC 9112, 6.3).
+        raise _Refused(400, "the body has two lengths")
 
 
 def _head(status: int, headers: list[tuple[bytes, bytes]]) -> h11.Response:

@@ -34,7 +34,7 @@ from tilewire.server.control.models import (
     Typing,
     WheelInput,
 )
-from tilewire.server.control.routing import ServiceHere, SessionHere, Target, browser_of, router
+from tilewire.server.control.routing import ServiceHere, SessionHere, Target, router
 from tilewire.server.inputs import NOTCH_PX, WHEEL_DOWN, WHEEL_LEFT, WHEEL_RIGHT, WHEEL_UP
 from tilewire.server.x11.inputs import Button, Input, Key, PointerMove, Text
 
@@ -146,7 +146,7 @@ def _carried(one: AnyInput, here: Target) -> list[Input]:
 @own_routes.post("/api/session/{session_id}/input/touch", responses=described(404))
 async def touch(service: ServiceHere, here: SessionHere, asked: TouchInput) -> Done:
     """Fingers on a browser's page. Each call says which are down; they stay so until another says otherwise."""
-    browser = browser_of(here)
+    browser = here.hosted.browser
     if browser is None:
         raise ApiError(400, "only Chromium takes fingers; other programs take the pointer", session_id=here.entry.id)
     await browser.touch({finger.id: Spot(finger.x, finger.y) for finger in asked.fingers})

@@ -11,7 +11,6 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tilewire.server.browser import Browser
 from tilewire.server.control.errors import ApiError
 from tilewire.server.control.models import NAME
 from tilewire.server.control.service import Service
@@ -84,11 +83,6 @@ def _expected(
     request: Request, session_id: Annotated[str, Path(pattern=NAME, description="the session's id")]
 ) -> Target:
     return expect(request)
-
-
-def browser_of(here: Target) -> Browser | None:
-    """What drives the session's browser; None where its program is none that can be driven."""
-    return cast(Browser | None, here.hosted.browser)
 
 
 ServiceHere = Annotated[Service, Depends(service_of)]

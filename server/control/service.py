@@ -31,5 +31,9 @@ class Service(Protocol):
         """For viewers."""
 
     @property
+    def device_address(self) -> str:
+        """Where devices connect, HOST:PORT."""
+
+    @property
     def events(self) -> Events:
         """What happens."""

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tilewire.server.browser import BrowserError, Page
-from tilewire.server.config import Address, Config, Size
+from tilewire.server.config import Config, Size
 from tilewire.server.control.errors import ApiError, described
 from tilewire.server.control.models import (
     AlternativeAccess,
@@ -34,7 +34,8 @@ from tilewire.server.control.models import (
     WindowSize,
 )
 from tilewire.server.control.png import png
-from tilewire.server.control.routing import ServiceHere, SessionHere, Target, browser_of, router
+from tilewire.server.control.routing import ServiceHere, SessionHere, Target, router
+from tilewire.server.control.service import Service
 from tilewire.server.registry import Entry, Reason, Refused
 
 PAGE_S: Final = 3.0
@@ -64,15 +65,14 @@ async def health(service: ServiceHere) -> Health:
 @routes.get("/api/info", responses=described())
 async def info(request: Request, service: ServiceHere) -> Info:
     """What this server is."""
-    config = service.config
-    socket_url = device_url(config, request, web=True)
+    socket_url = device_url(service, request, web=True)
     return Info(
         server=f"tilewire {version('tilewire')}",
         description="Real desktop programs, drawn on a server, shown on devices far too small to run them",
         streaming="tilewire over TCP or WebSocket, on the device port",
         endpoints={**ENDPOINTS, "websocket": socket_url},
-        alternative_access=_alternative(device_url(config, request)),
-        session_config=SessionConfig(timeout=_idle_s(config), frame_capture_interval=FASTEST_S),
+        alternative_access=_alternative(device_url(service, request)),
+        session_config=SessionConfig(timeout=_idle_s(service.config), frame_capture_interval=FASTEST_S),
     )
 
 
@@ -90,15 +90,14 @@ ENDPOINTS: Final = {
 }
 
 
-def device_url(config: Config, request: Request, *, web: bool = False) -> str:
+def device_url(service: Service, request: Request, *, web: bool = False) -> str:
     """Where devices connect, or `web` browsers; by the name that the caller has for this machine."""
-    settings = config.settings
-    host = settings.listen.host
-    if host in ("0.0.0.0", "::"):
-        host = request.url.hostname or host
-    secure = settings.tls_cert is not None
+    host, _, port = service.device_address.rpartition(":")
+    if host in ("0.0.0.0", "[::]"):
+        host = request.headers["host"].rpartition(":")[0] or request.headers["host"]
+    secure = service.config.settings.tls_cert is not None
     scheme = ("wss" if secure else "ws") if web else ("tls" if secure else "tcp")
-    return f"{scheme}://{Address(host, settings.listen.port)}" + ("/" if web else "")
+    return f"{scheme}://{host}:{port}" + ("/" if web else "")
 
 
 def _alternative(url: str) -> AlternativeAccess:
@@ -134,8 +133,8 @@ async def create(request: Request, service: ServiceHere, asked: Annotated[Create
         device=entry.device,
         width=entry.spec.size.width,
         height=entry.spec.size.height,
-        websocket_url=device_url(service.config, request, web=True),
-        alternative_access=_alternative(device_url(service.config, request)),
+        websocket_url=device_url(service, request, web=True),
+        alternative_access=_alternative(device_url(service, request)),
     )
 
 
@@ -224,7 +223,7 @@ async def sessions(service: ServiceHere) -> Sessions:
 
 async def _page(here: Target) -> PageInfo | None:
     """What the browser shows, None where there is none or it does not say."""
-    browser = browser_of(here)
+    browser = here.hosted.browser
     if browser is None:
         return None
     with trio.move_on_after(PAGE_S):

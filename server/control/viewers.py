@@ -146,6 +146,6 @@ async def give_ticket(request: Request, service: ServiceHere, here: SessionHere,
         role=asked.role,
         expires_at=time.time() + asked.lifetime_s,
         uses=asked.uses,
-        device_url=device_url(service.config, request),
-        websocket_url=device_url(service.config, request, web=True),
+        device_url=device_url(service, request),
+        websocket_url=device_url(service, request, web=True),
     )

@@ -16,7 +16,7 @@ import trio
 from tilewire.server.config import AccessRule, Config, Settings
 from tilewire.server.config.models import Profile
 from tilewire.server.control import Patience, make_app, serve_app
-from tilewire.server.door import Doorman, keep_door, open_door
+from tilewire.server.door import Doorman, door_addresses, keep_door, open_door
 from tilewire.server.events import Events
 from tilewire.server.handshake import Guest
 from tilewire.server.registry import Registry
@@ -42,6 +42,7 @@ class Behind:
     registry: Registry
     tickets: Tickets
     events: Events
+    device_address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +119,10 @@ async def controlled(
     async with open_store(folder / "state", serving=True, clock=clock) as store, floored(folder) as floor:
         tickets, events = Tickets(), Events()
         registry = Registry(wanted, store, floor, tickets, events)
-        behind = Behind(wanted, store, registry, tickets, events)
         operator = await store.add_token("test", Role.OPERATOR, None)
         viewer = await store.add_token("test", Role.VIEWER, None)
         listeners = await open_door(LOOPBACK, 0)
+        behind = Behind(wanted, store, registry, tickets, events, door_addresses(listeners)[0])
         async with trio.open_nursery() as nursery:
             await nursery.start(registry.run)
             authority = Anybody(tickets)
