@@ -91,16 +91,16 @@ async def one(server: Serving, profile: str, key: bytes) -> tuple[float, float]:
 
 
 @contextmanager
-def page_server() -> Iterator[int]:
+def page_server(page: bytes = PAGE) -> Iterator[int]:
     """A page over HTTP on loopback; its port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(PAGE)))
+            self.send_header("Content-Length", str(len(page)))
             self.end_headers()
-            self.wfile.write(PAGE)
+            self.wfile.write(page)
 
         def log_message(self, *_: object) -> None:
             """Nothing."""

@@ -7,8 +7,8 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import ip_address
@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import trio
 
-from tilewire.protocol import Code, Connection, RemoteProtocolError
+from tilewire.protocol import Code, Connection, Point, RemoteProtocolError
 from tilewire.protocol import messages as m
-from tilewire.server.browser import Page, UrlRefused, check_url
+from tilewire.server.browser import BrowserGone, Page, Spot, UrlRefused, check_url
 from tilewire.server.config import Access, Config, Profile, Size
 from tilewire.server.errors import ServerError
 from tilewire.server.events import Events
@@ -436,6 +436,8 @@ class Registry:
                         entry.usage = await self._store.begin_usage(entry.id, entry.profile.name, entry.device)
                     log.info("session %s: %s on display %s", entry.id, entry.profile.name, hosted.display_name)
 
+                    hosted.session.touch_screen = _BrowserTouch(hosted)
+
                     def started() -> None:
                         entry.hosted, entry.began_s = hosted, trio.current_time()
                         self._events.tell("created", entry.id, profile=entry.profile.name, device=entry.device)
@@ -504,6 +506,27 @@ class Registry:
                 written_s = now
                 for entry in self.all():
                     await self._write_usage(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class _BrowserTouch:
+    """Fingers on the browser that a session has at the moment; without one there is only the pointer."""
+
+    hosted: Hosted
+
+    @property
+    def takes_touch(self) -> bool:
+        return self.hosted.browser is not None and self.hosted.browser.takes_touch
+
+    async def touch(self, fingers: Mapping[int, Point]) -> None:
+        with suppress(BrowserGone):
+            if self.hosted.browser is not None:
+                await self.hosted.browser.touch({number: Spot(at.x, at.y) for number, at in fingers.items()})
+
+    async def release(self) -> None:
+        with suppress(BrowserGone):
+            if self.hosted.browser is not None:
+                await self.hosted.browser.release()
 
 
 async def _until_over(entry: Entry, hosted: Hosted, started: Callable[[], None]) -> tuple[Code, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -42,6 +42,20 @@ RECORDER: Final = 0xFFFF_FFFF
 """The viewer number of what records a session: no device is counted so far."""
 
 
+class TouchScreen(Protocol):
+    """A program that takes fingers as they are."""
+
+    @property
+    def takes_touch(self) -> bool:
+        """Whether it does now."""
+
+    async def touch(self, fingers: Mapping[int, Point]) -> None:
+        """These are down, at these places of the screen."""
+
+    async def release(self) -> None:
+        """Who had them down has left."""
+
+
 class Session:
     """One display, its picture, its viewers."""
 
@@ -71,6 +85,9 @@ class Session:
         """Held while the display is captured: one may at a time."""
         self._viewers: dict[int, Viewer] = {}
         self._emptied = trio.Event()
+        self.touch_screen: TouchScreen | None = None
+        self._touching: int | None = None
+        """The viewer whose fingers are down on it."""
         self._holder: Viewer | None = None
         self._numbers = 0
         self._serial = 0
@@ -223,6 +240,15 @@ class Session:
         untyped = await self._display.inject(inputs, owner=owner, serial=serial)
         return serial, untyped
 
+    async def touch(self, fingers: Mapping[int, Point], *, owner: int) -> bool:
+        """These fingers are down, at these places of the screen; False where the program takes a pointer only."""
+        screen = self.touch_screen
+        if screen is None or not (screen.takes_touch or self._touching == owner):
+            return False
+        self._touching = owner if fingers else None
+        await screen.touch(fingers)
+        return True
+
     async def set_clipboard(self, text: bytes, owner: int) -> None:
         """A viewer has put this into its clipboard (UTF-8): it is the session's from now on, and all others' too."""
         await self._display.set_clipboard(text.decode())
@@ -242,6 +268,9 @@ class Session:
 
     async def release(self, owner: int) -> None:
         """Let go of whatever a viewer holds down."""
+        if self._touching == owner and self.touch_screen is not None:
+            self._touching = None
+            await self.touch_screen.release()
         await self._display.release_all(owner)
 
     @property
@@ -326,7 +355,7 @@ class Session:
                 self._give(heir)
             with trio.CancelScope(deadline=trio.current_time() + 1, shield=True):
                 with suppress(DisplayLost):
-                    await self._display.release_all(viewer.number)
+                    await self.release(viewer.number)
 
     async def record(
         self, connection: Connection, transport: Transport, hello: m.Hello, joined: Callable[[Viewer], None]

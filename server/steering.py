@@ -15,6 +15,7 @@ from tilewire.protocol import messages as m
 from tilewire.protocol.constants import INPUT_ECHO_MS
 from tilewire.server.inputs import Hand
 from tilewire.server.view import View
+from tilewire.server.x11.inputs import Input
 
 if TYPE_CHECKING:
     from tilewire.server.session import Session
@@ -147,6 +148,28 @@ class Steering:
 
     async def _inject(self, batch: list[InputMessage]) -> None:
         self._steered = True
+        if not batch:
+            await self._move([])
+        for are_fingers, run in groupby(batch, key=lambda message: isinstance(message, m.Touch)):
+            group = list(run)
+            rest = await self._touch(group) if are_fingers else group
+            await self._move(rest)
+            if len(rest) < len(group):
+                # What the program was told past the display is in what it draws from now on.
+                await self._confirm([], group)
+
+    async def _touch(self, group: list[InputMessage]) -> list[InputMessage]:
+        """Give fingers to a program that takes them as they are; returns those that have to be made a pointer."""
+        view = self._host.view
+        for number, message in enumerate(group):
+            assert isinstance(message, m.Touch)
+            fingers = {each.finger: view.input_point(each.position) for each in message.fingers}
+            if not await self._session.touch(fingers, owner=self._number):
+                return group[number:]
+        return []
+
+    async def _move(self, batch: list[InputMessage]) -> None:
+        """By hand, that is with the display's pointer and keyboard."""
         now = trio.current_time()
         inputs, pointer = self._hand.translate(batch, self._host.view, now)
         if pointer is not None:
@@ -154,6 +177,10 @@ class Steering:
         if not inputs and not batch:
             # Time had nothing for the hand to do.
             return
+        await self._confirm(inputs, batch)
+
+    async def _confirm(self, inputs: list[Input], batch: list[InputMessage]) -> None:
+        """Have it done, and know what it was for."""
         serial, untyped = await self._session.inject(inputs, owner=self._number)
         self._serial = serial
         if untyped:

@@ -57,6 +57,7 @@ async def start_xvfb(
     *,
     density: int | None = None,
     env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
     born: Callable[[int], None] | None = None,
     grace_s: float = GRACE_S,
     log: logging.Logger | None = None,
@@ -65,14 +66,15 @@ async def start_xvfb(
 
     No TCP, no autorepeat (devices send their own), no reset when the last client leaves; access for this
     user, and for whoever has the cookie. `density`: dots per inch, which programs learn; None: X's own 96, and programs
-    are not told. `env`: its variables; None: ours. `born` is told its process id as soon as there is one. `grace_s`:
-    before it is killed. Raises DisplayError when it is missing or does not start.
+    are not told. `env`: its variables; None: ours. `folder`: where its own is made, with cookie and messages. `born` is
+    told its process id as soon as there is one. `grace_s`: before it is killed. Raises DisplayError when it is missing
+    or does not start.
     """
     log = log or logging.getLogger(__name__)
     if shutil.which("Xvfb") is None:
         raise DisplayError("Xvfb is not installed (Debian: apt install xvfb)")
-    with tempfile.TemporaryDirectory(prefix="tilewire-xvfb-") as folder:
-        xauthority, messages = Path(folder, "Xauthority"), Path(folder, "stderr")
+    with tempfile.TemporaryDirectory(prefix="tilewire-xvfb-", dir=folder) as own:
+        xauthority, messages = Path(own, "Xauthority"), Path(own, "stderr")
         cookie = secrets.token_bytes(_COOKIE_BYTES)
         _write_authority(xauthority, cookie)
         number_end, xvfb_end = os.pipe()

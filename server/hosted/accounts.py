@@ -18,6 +18,9 @@ FIRST_UID: Final = 600_000
 """Above what adduser gives (59,999), systemd's dynamic users (65,519), and the subordinate users of some five people;
 whatever of it is taken on a machine is left out."""
 POOL_UIDS: Final = 1000
+CONTAINER_UIDS: Final = range(60_706, 61_184)
+"""Where a container has only the first 65,536: between what adduser and systemd give."""
+UID_MAP: Final = Path("/proc/self/uid_map")
 LOCKS: Final = Path("/run/tilewire-users")
 """Who has which: one for the machine, whatever servers there are. Root's alone."""
 SUBORDINATE: Final = Path("/etc/subuid")
@@ -71,6 +74,17 @@ class Pool:
         fd = self._held.pop(uid)
         (self._locks / str(uid)).unlink()
         os.close(fd)
+
+
+def default_pool() -> Pool | None:
+    """Where we are root, the users of this machine, or of this container; None where there are none to be had."""
+    if os.geteuid() != 0:
+        return None
+    rows = [tuple(map(int, line.split())) for line in UID_MAP.read_text().splitlines()]
+    for uids in (range(FIRST_UID, FIRST_UID + POOL_UIDS), CONTAINER_UIDS):
+        if any(first <= uids.start and uids.stop <= first + count for first, _, count in rows):
+            return Pool(uids.start, len(uids))
+    return None
 
 
 def _foreign_uids(wanted: range) -> set[int]:

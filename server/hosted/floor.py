@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tilewire.server.errors import ServerError
-from tilewire.server.hosted.accounts import Pool, named_account
+from tilewire.server.hosted.accounts import Pool, default_pool, named_account
 from tilewire.server.hosted.folders import remove_tree
 from tilewire.server.hosted.leftovers import boot_id, is_alive, remove_of_user, remove_segments
 from tilewire.server.hosted.place import PASSABLE, PRIVATE, KeptHome, Place, load_kept, make_private
@@ -64,7 +64,7 @@ class Floor:
         Raises ServerError where a server uses the folder.
         """
         with _locked(folder):
-            return await cls(folder, None, pool or _default_pool()).clear()
+            return await cls(folder, None, pool or default_pool()).clear()
 
     @asynccontextmanager
     async def place(self, spec: Spec) -> AsyncIterator[Place]:
@@ -104,6 +104,8 @@ class Floor:
             if account is not None:
                 self._named.add(account.uid)
             return account, None
+        if self._pool is None and os.geteuid() == 0:
+            raise ServerError("there is no user for the program: this container has too few, so one must be named")
         if self._pool is None:
             return None, None
         if launcher() is None:
@@ -237,7 +239,7 @@ async def open_floor(folder: Path, *, user: str | None = None, pool: Pool | None
     `user`: whose programs are where a profile names none, for root; None: each session's of a user of its own from
     `pool`. Others need to pass through the folders above it then. Raises ServerError, also where another server has it.
     """
-    pool = pool or _default_pool()
+    pool = pool or default_pool()
     with _locked(folder):
         if pool is not None or (user is not None and named_account(user) is not None):
             _check_passable(folder)
@@ -305,10 +307,6 @@ class _locked:  # noqa: N801 - reads as a function
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
-
-
-def _default_pool() -> Pool | None:
-    return Pool() if os.geteuid() == 0 else None
 
 
 def _check_passable(folder: Path) -> None:

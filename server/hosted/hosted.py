@@ -365,6 +365,7 @@ async def _begin(stack: AsyncExitStack, spec: Spec, floor: Floor) -> Hosted:
             *profile.largest_size,
             density=profile.density,
             env={"PATH": PATH},
+            folder=place.folder,
             born=place.note_xvfb,
             grace_s=XVFB_GRACE_S,
         )

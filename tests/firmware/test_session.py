@@ -48,9 +48,13 @@ def test_the_picture_is_exact_and_follows_what_is_typed(
         device.tell(f"text {mark} żółw 龍")
         typed_is(xterm, f"{mark} żółw 龍".encode())
         is_exact(device, xterm)
-        stats = device.stats()
+        # A terminal that takes longer than 50 ms shows what no update names any more: then once more.
+        until = time.monotonic() + WITHIN_S
+        while not (stats := device.stats())["input_to_picture_us"]["count"]:
+            assert time.monotonic() < until, stats
+            device.tell("text .")
+            time.sleep(0.1)
         assert stats["updates"] >= 2
-        assert stats["input_to_picture_us"]["count"] >= 1
         assert stats["input_to_picture_us"]["last"] in stats["input_to_picture_us"]["values"]
         assert {pool["name"] for pool in stats["pools"] if pool["err"]} == set()
         device.tell("stop")

@@ -345,8 +345,8 @@ trio.run(main)
 
 
 async def test_a_full_disk_is_a_sentence_and_leaves_nothing(ground: Path) -> None:
-    # A file system of its own, in namespaces of its own; who is not root is root in there.
-    user = [] if ROOT else ["--map-root-user"]
+    # A file system of its own, in namespaces of its own; who is not root may mount it in there.
+    user = [] if ROOT else ["--map-current-user", "--keep-caps"]
     mount = 'mount -t tmpfs -o size=256k,nr_inodes=200,mode=711 none "$1" && exec "$2" -c "$3" "$1"'
     command = ["unshare", *user, "--mount", "sh", "-c", mount, "sh", str(ground), sys.executable, FULL]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import trio
 
 from tilewire.server.errors import ServerError
+from tilewire.server.hosted import accounts
 from tilewire.server.hosted.accounts import Pool
 from tilewire.server.hosted.floor import Floor, open_floor
 from tilewire.server.hosted.folders import hand_over, remove_tree
@@ -121,6 +123,8 @@ async def test_a_killed_server_is_cleared_away_after(ground: Path, ordinary: boo
             assert (ground / "floor" / "homes" / "1" / "home").exists()
             await two.stop()
         assert list((ground / "floor" / "sessions").iterdir()) == []
+        # Its temporary files were to be here.
+        assert os.listdir(ground) == ["floor"]
         assert not [each for each in sockets if mtime(each) == each[2]]
         assert not any(is_alive(each[name]) for each in (*one.sessions, *two.sessions) for name in ("program", "xvfb"))
 
@@ -253,6 +257,49 @@ async def test_the_users_of_the_pool_are_one_sessions_each(ground: Path) -> None
     assert list(locks.iterdir()) == []
 
 
+IN_CONTAINER = """
+import os, sys, trio
+from pathlib import Path
+from tilewire.server.errors import ServerError
+from tilewire.server.hosted.accounts import default_pool
+from tests.server.hosting import *
+async def main():
+    print(os.geteuid(), default_pool())
+    async with open_floor(Path(sys.argv[1]) / "floor") as floor:
+        try:
+            async with open_hosted(spec(profile()), floor):
+                print("it was started, as", os.geteuid())
+        except ServerError as error:
+            print(error)
+trio.run(main)
+"""
+
+
+async def test_root_of_a_container_without_users_starts_nothing_as_root(ground: Path) -> None:
+    # One user is there, and is called root.
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", IN_CONTAINER, str(ground)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = await trio.run_process(command, capture_stdout=True, env=environment)
+    assert done.stdout.decode().splitlines() == [
+        "0 None",
+        "there is no user for the program: this container has too few, so one must be named",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "first"),
+    [("0 0 4294967295", 600_000), ("0 100000 65536", 60_706), ("0 1000 1\n1 100000 65536", 60_706), ("0 1000 1", None)],
+)
+def test_the_pool_is_of_users_that_there_are(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, rows: str, first: int | None
+) -> None:
+    mapped = ground / "uid_map"
+    mapped.write_text(rows + "\n")
+    monkeypatch.setattr(accounts, "UID_MAP", mapped)
+    pool = accounts.default_pool()
+    assert (pool.spare if pool is not None else None) == (first if ROOT else None)
+
+
 async def test_a_floor_that_programs_cannot_reach_is_a_sentence(ground: Path) -> None:
     inner = ground / "closed" / "deep"
     inner.mkdir(parents=True)
@@ -299,7 +346,7 @@ def test_whatever_a_program_put_there_is_removed(ground: Path) -> None:
     (spared / "file").touch()
     home = ground / "home"
     home.mkdir()
-    deep_folder(home, 3000)
+    deep_folder(home, 1200)
     (home / "link").symlink_to(spared)
     (home / "folder" / "up").symlink_to("..")
     os.mkfifo(home / "fifo")

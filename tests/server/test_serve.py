@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from tilewire.protocol import PANELS
+from tilewire.protocol import PANELS, Capability
 from tilewire.server.hosted.record import Record
 from tilewire.simulator.command import first_of
 from tilewire.simulator.device import Device, DeviceError, Setup, open_device
 from tilewire.simulator.stream import StreamError
 
+from bench.serve import page_server
 from tests.server.hosting import new_ground
 from tools.serving import PROFILES, WITHIN_S, Serving, serving, tilewire
 
@@ -193,6 +194,36 @@ async def test_stopped_it_leaves_nothing_and_devices_hear_of_it(folder: Path) ->
     assert [(row["device"], row["profile"]) for row in usage] == [("one", "term")]
     assert usage[0]["bytes_down"] > 0
     assert "SIGTERM" in usage[0]["reason"]
+
+
+FINGERS = b"""<!doctype html><title>none</title><body style="height: 100vh"><script>
+addEventListener("touchstart", (event) => { document.title = `${event.touches.length} fingers` });
+addEventListener("touchend", (event) => { document.title += `, ${event.touches.length} left` });
+</script>"""
+
+
+async def test_fingers_reach_a_browser_s_page_as_fingers(folder: Path) -> None:
+    with page_server(FINGERS) as port:
+        config = f'[profiles.web]\nkind = "chromium"\nurl = "http://127.0.0.1:{port}/"\nsize = "800x600"\n'
+        with serving(folder, config) as server:
+            key = add_device(folder, "one")
+            capabilities = Capability.INPUT_ECHO | Capability.TOUCH
+            async with joined(server, "one", key, capabilities=capabilities) as device:
+                await device.whole_picture()
+                session = server.sessions()[0]["session_id"]
+
+                async def until_titled(text: str) -> None:
+                    def titled() -> bool:
+                        page = server.call("GET", f"/api/session/{session}/info").body["page_info"]
+                        return bool(page["title"] == text)
+
+                    await trio.to_thread.run_sync(server.until, titled)
+
+                await until_titled("none")
+                device.touch((100, 100), (150, 120))
+                await until_titled("2 fingers")
+                device.touch()
+                await until_titled("2 fingers, 1 left, 0 left")
 
 
 def test_killed_the_next_finds_a_clean_floor(folder: Path) -> None:
