@@ -44,8 +44,6 @@ REQUEST_ID: Final = "tilewire.request_id"
 """In a scope's state, in the log and in errors: which request it was."""
 REQUESTS: Final = 1000
 """On one connection: then it is another's turn."""
-STOPPING_FAREWELL_S: Final = 0.3
-"""How long a last answer may take to be read when the server ends."""
 SLICE_BYTES: Final = 65536
 """Written at once: each slice that a peer takes is a sign of life, however thin its link."""
 
@@ -199,9 +197,8 @@ class _Connection:
             await trio.aclose_forcefully(self._end)
 
     async def _finish(self) -> None:
-        """Close so that the last answer can still be read."""
-        farewell_s = STOPPING_FAREWELL_S if self.server.stopping.is_set() else FAREWELL_S
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + farewell_s):
+        """Close so that the last answer can still be read, unless others need the place."""
+        with self.server.room.enter(self.address), trio.move_on_after(FAREWELL_S):
             await self._stream.aclose()
 
     async def _wait_for(
