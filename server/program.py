@@ -155,7 +155,7 @@ class Traces:
 def kill(processes: Collection[Stat]) -> set[tuple[int, int]]:
     """SIGKILL to these, and to none that has got a number of theirs since. Returns whom: number and start."""
     for stat in processes:
-        with suppress(ProcessLookupError, PermissionError):
+        with suppress(OSError):
             pidfd = os.pidfd_open(stat.pid)
             try:
                 now = stat_of(stat.pid)
@@ -172,7 +172,8 @@ def kill_user(uid: int, spare_uid: int) -> None:
     if launch is not None:
         command = [str(launch), "--kill", str(uid), "--as", str(spare_uid)]
         # Where it fails, what is left is killed one by one.
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=KILLER_S, check=False)
+        with suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=KILLER_S, check=False)
 
 
 def mark_of(pid: int) -> str | None:

@@ -113,6 +113,8 @@ class Entry:
     viewer_s: float = 0.0
     """Of those that have left."""
     usage: int | None = None
+    writing: trio.Lock = field(default_factory=trio.Lock)
+    """Held by who writes it down: nothing is counted twice."""
     written: tuple[float, float, int, int] = (0.0, 0.0, 0, 0)
     """Seconds, viewers' seconds and bytes down and up that the store has."""
 
@@ -271,6 +273,9 @@ class Registry:
         """Serve a device that has shaken hands. Raises RemoteProtocolError for the goodbye that is due."""
         try:
             entry, may_steer = await self._for_device(hello, guest)
+        except StoreError as error:
+            log.error("%s: what a device may do cannot be read: %s", transport.peer, error)
+            raise RemoteProtocolError(Code.INTERNAL, "the server cannot look up devices at the moment") from error
         except Refused as refusal:
             raise RemoteProtocolError(CODES[refusal.reason], str(refusal)) from refusal
         hosted = entry.hosted
@@ -298,7 +303,7 @@ class Registry:
 
     async def _for_device(self, hello: m.Hello, guest: Guest) -> tuple[Entry, bool]:
         """The session that a device is let into, made where it is due; and whether it may steer. Raises Refused."""
-        if not self._arrivals.take(hello.device_id, trio.current_time()):
+        if guest.session is None and not self._arrivals.take(hello.device_id, trio.current_time()):
             raise Refused(Reason.LIMIT, "this device connects too often: try again in a minute")
         if sum(len(entry.meters) for entry in self.all()) >= self._config.settings.max_viewers:
             raise Refused(Reason.LIMIT, f"{self._config.settings.max_viewers} viewers look already")
@@ -452,12 +457,18 @@ class Registry:
                         await hosted.session.until_left()
         except* (DisplayError, ServerError, OSError) as group:
             failure = reason = _sentence(group)
+        except* Exception:
+            # Of one session: it is not to take the others along.
+            failure = reason = "an error of this server"
+            log.exception("session %s: an error of this server", entry.id)
         finally:
             await self._forget(entry, reason)
         if failure is not None:
             log.warning("session %s: %s", entry.id, failure)
-            if entry.hosted is None:
-                raise Refused(Reason.FAILED, failure)
+        if entry.hosted is None:
+            if entry.closing is not None:
+                raise Refused(Reason.LIMIT, entry.closing[1])
+            raise Refused(Reason.FAILED, failure or "its start was given up")
 
     async def _close(self, entry: Entry, code: Code, text: str) -> None:
         entry.closing = entry.closing or (code, text)
@@ -479,16 +490,17 @@ class Registry:
         del self._entries[entry.id]
         entry.gone.set()
         if self._nursery is not None:
-            self._nursery.start_soon(trio.to_thread.run_sync, give_back)
+            self._nursery.start_soon(_give_back)
 
     async def _write_usage(self, entry: Entry) -> None:
-        if entry.usage is None:
-            return
-        now = entry.used(trio.current_time())
-        seconds, viewer_s, down, up = (new - old for new, old in zip(now, entry.written, strict=True))
-        with _told("usage"):
-            await self._store.add_usage(entry.usage, seconds, int(down), int(up), viewer_seconds=viewer_s)
-            entry.written = now
+        async with entry.writing:
+            if entry.usage is None:
+                return
+            now = entry.used(trio.current_time())
+            seconds, viewer_s, down, up = (new - old for new, old in zip(now, entry.written, strict=True))
+            with _told("usage"):
+                await self._store.add_usage(entry.usage, seconds, int(down), int(up), viewer_seconds=viewer_s)
+                entry.written = now
 
     async def _watch(self) -> None:
         """End sessions that nobody needs, and write down what is used."""
@@ -527,6 +539,11 @@ class _BrowserTouch:
         with suppress(BrowserGone):
             if self.hosted.browser is not None:
                 await self.hosted.browser.release()
+
+
+async def _give_back() -> None:
+    with suppress(RuntimeError):
+        await trio.to_thread.run_sync(give_back)
 
 
 async def _until_over(entry: Entry, hosted: Hosted, started: Callable[[], None]) -> tuple[Code, str]:
@@ -569,7 +586,8 @@ def _told(what: str) -> Iterator[None]:
     """The session goes on where the store cannot take something: the operator reads of it."""
     try:
         yield
-    except StoreError as error:
+    except (StoreError, RuntimeError) as error:
+        # RuntimeError: there is no thread left to be had.
         log.error("%s cannot be kept: %s", what, error)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import ssl
+import stat
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from tilewire.server.hosted.floor import Floor, open_floor
 from tilewire.server.keys import read_keys
 from tilewire.server.limits import Rate, WaitingRoom
 from tilewire.server.memory import keep_few_arenas
-from tilewire.server.peers import user_of_peer
+from tilewire.server.peers import NOBODY_KNOWS, user_of_peer
 from tilewire.server.registry import Registry
 from tilewire.server.run import Ending
 from tilewire.server.store import Role, Store, StoreError, open_store
@@ -38,6 +40,7 @@ from tilewire.server.transport import WebRules
 log = logging.getLogger(__name__)
 
 TOKEN_FILE: Final = "operator-token"
+MOST_TOKEN: Final = 256
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DRAIN_S: Final = 10.0
 """How long sessions may take to end when the server is stopped."""
@@ -56,10 +59,13 @@ class StoreAuthority:
         """The store's goes first: there a key can be taken back."""
         try:
             key = await self.store.key_of(device_id)
+            if key is None and await self.store.device(device_id) is None:
+                # A device that the store has disabled is not let in by the file.
+                key = self.keys.get(device_id)
         except StoreError as error:
             log.error("the key of a device cannot be read: %s", error)
             return None
-        return key if key is not None else self.keys.get(device_id)
+        return key
 
     def redeem(self, ticket: bytes) -> Guest | None:
         """Whom a ticket lets in."""
@@ -83,6 +89,7 @@ async def serve(config: Config) -> Ending:
     """Serve until a signal ends it. Raises ServerError."""
     settings = config.settings
     keep_few_arenas()
+    _take_descriptors()
     async with AsyncExitStack() as stack:
         # First, so that a signal during the start leaves nothing behind either.
         signals = stack.enter_context(trio.open_signal_receiver(*SIGNALS))
@@ -139,6 +146,13 @@ def _doorman(config: Config, floor: Floor, handshakes: Rate | None = None) -> Do
     return Doorman(room, handshakes, _inmates(floor))
 
 
+def _take_descriptors() -> None:
+    """As many as there may be: each connection takes one, each session some."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _security(settings: Settings) -> Security:
     if settings.tls_cert is None or settings.tls_key is None:
         return Security()
@@ -150,7 +164,7 @@ def _inmates(floor: Floor) -> Callable[[trio.SocketStream], bool]:
 
     def is_one(stream: trio.SocketStream) -> bool:
         user = user_of_peer(stream)
-        return user is not None and floor.is_inmate(user)
+        return user is not None and (user == NOBODY_KNOWS or floor.is_inmate(user))
 
     return is_one
 
@@ -158,10 +172,7 @@ def _inmates(floor: Floor) -> Callable[[trio.SocketStream], bool]:
 async def write_token(store: Store, folder: Path) -> Path:
     """The file with an operator's token, for this user to read. One that is good stays. Raises ServerError."""
     path = folder / TOKEN_FILE
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        text = ""
+    text = await trio.to_thread.run_sync(_read_token, path)
     token = await store.check_token(text) if text else None
     if token is not None and token.role is Role.OPERATOR:
         return path
@@ -175,6 +186,19 @@ async def write_token(store: Store, folder: Path) -> Path:
     except OSError as error:
         raise ServerError(f"{path} cannot be written: {error.strerror}") from error
     return path
+
+
+def _read_token(path: Path) -> str:
+    """What the file holds; nothing where others could have read or written it."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as file:
+            found = os.fstat(file.fileno())
+            private = not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO) and found.st_uid == os.geteuid()
+            if stat.S_ISREG(found.st_mode) and private:
+                return file.read(MOST_TOKEN).strip()
+    except (OSError, UnicodeDecodeError):
+        pass
+    return ""
 
 
 async def _until_stopped(signals: AsyncIterator[int], security: Security, settings: Settings) -> Ending:

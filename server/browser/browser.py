@@ -513,7 +513,7 @@ class Browser:
 
     async def _measure(self) -> None:
         """Size and scale of the page. A page without a renderer has none."""
-        with suppress(CallRefused, KeyError, TypeError, ZeroDivisionError):
+        with suppress(CallRefused, KeyError, TypeError, ValueError, ArithmeticError):
             metrics = await self._call("Page.getLayoutMetrics")
             layout, visual = metrics["cssLayoutViewport"], metrics["cssVisualViewport"]
             self._size = int(layout["clientWidth"]), int(layout["clientHeight"])

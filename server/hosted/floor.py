@@ -251,9 +251,14 @@ async def open_floor(folder: Path, *, user: str | None = None, pool: Pool | None
         reaping, reaped = trio.CancelScope(), trio.Event()
 
         async def reap() -> None:
-            with reaping:
-                await _keep_reaping()
-            reaped.set()
+            try:
+                with reaping:
+                    await _keep_reaping()
+            except OSError as error:
+                # No descriptors are left, perhaps: orphans are let go of when their session ends.
+                log.error("orphans are not let go of any more: %s", error)
+            finally:
+                reaped.set()
 
         # No nursery: what the block raises is to come out as it is.
         trio.lowlevel.spawn_system_task(reap)

@@ -241,8 +241,8 @@ class Hosted:
                     await browser.wait_gone()
                 finally:
                     self._is_browsed(None)
-        except BrowserError as error:
-            self._say(str(error))
+        except* BrowserError as group:
+            self._say(str(_first(group)))
         # One that cannot be driven shows a blank page for ever: its end is the policy's.
         with suppress(ProcessLookupError):
             part.child.signal(signal.SIGKILL)
@@ -380,11 +380,18 @@ async def _begin(stack: AsyncExitStack, spec: Spec, floor: Floor) -> Hosted:
     # The display closes while the programs have their time.
     stack.push_async_callback(hosted.ask_to_end)
     await _fit(display, spec.size)
-    hosted.session = Session(spec.id, display, profile.fps)
+    hosted.session = Session(spec.id, display, profile.fps, quality=profile.quality, adaptive=profile.adaptive)
     if profile.window_manager:
         await hosted.start_manager()
     await hosted.start_program()
     return hosted
+
+
+def _first(group: BaseExceptionGroup[BrowserError]) -> BaseException:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 async def _fit(display: Display, size: Size) -> None:

@@ -132,9 +132,11 @@ def reap_orphans() -> None:
 def _children() -> list[int]:
     """Our children, dead ones that nobody has reaped among them, whichever thread started them."""
     found: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):
-            found += map(int, (task / "children").read_text().split())
+    # Without a descriptor left there is no list: none of them is touched then.
+    with suppress(OSError):
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
     return found
 
 

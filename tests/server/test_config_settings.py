@@ -38,6 +38,7 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "compat": ('"localhost"', "localhost", Address("localhost", 5000)),
     "state": ('"/s"', "/s", Path("/s")),
     "user": ('"root"', "root", "root"),
+    "secret": ('"{pem}"', "{pem}", Path("{pem}")),
     "keys": ('"{pem}"', "{pem}", Path("{pem}")),
     "tls_cert": ('"{pem}"', "{pem}", Path("{pem}")),
     "tls_key": ('"{pem}"', "{pem}", Path("{pem}")),
