@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import re
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from tilewire.protocol import Code, Connection, Point, RemoteProtocolError
+from tilewire.protocol import AuthMethod, Code, Connection, Point, RemoteProtocolError
 from tilewire.protocol import messages as m
 from tilewire.server.browser import BrowserGone, Page, Spot, UrlRefused, check_url
 from tilewire.server.config import Access, Config, Profile, Size
@@ -50,6 +51,7 @@ USAGE_S: Final = 30.0
 
 WEB_PORTS: Final = {"http": 80, "https": 443}
 
+KeyOf = Callable[[str], Awaitable[bytes | None]]
 OpenHosted = Callable[[Spec, Floor], AbstractAsyncContextManager[Hosted]]
 
 
@@ -163,8 +165,10 @@ class Registry:
         own_ports: Callable[[], frozenset[int]] = frozenset,
         wall: Callable[[], float] = time.time,
         open_session: OpenHosted = open_hosted,
+        key_of: KeyOf | None = None,
     ) -> None:
-        """`own_ports` of this machine, which no browser is sent to."""
+        """`own_ports` of this machine, which no browser is sent to. `key_of` devices: who came in by one that is not
+        good any more has to leave."""
         self._config = config
         self._store = store
         self._floor = floor
@@ -174,6 +178,9 @@ class Registry:
         self._wall = wall
         self._open = open_session
         self._entries: dict[str, Entry] = {}
+        self._key_of = key_of or store.key_of
+        self._proven: dict[Metered, tuple[str, bytes]] = {}
+        """By which key devices came in."""
         self._arrivals = Rate(config.settings.handshakes_per_minute)
         """Of one device."""
         self._nursery: trio.Nursery | None = None
@@ -281,19 +288,24 @@ class Registry:
         hosted = entry.hosted
         assert hosted is not None
         guest = replace(guest, may_steer=guest.may_steer and may_steer)
-        with self._visit(entry, hello.device_id) as meter:
-            await hosted.session.serve(connection, Metered(transport, meter), hello, guest)
+        key = await self._key_of(hello.device_id) if guest.method is AuthMethod.HMAC else None
+        with self._visit(entry, transport, hello.device_id, key) as line:
+            await hosted.session.serve(connection, line, hello, guest)
 
     @contextmanager
-    def _visit(self, entry: Entry, device: str) -> Iterator[Meter]:
+    def _visit(self, entry: Entry, transport: Transport, device: str, key: bytes | None) -> Iterator[Metered]:
         began_s = trio.current_time()
         meter = Meter(self._config.settings.bytes_per_second, began_s)
+        line = Metered(transport, meter)
         entry.meters[meter] = began_s
+        if key is not None:
+            self._proven[line] = (device, key)
         self._looked(entry)
         self._events.tell("joined", entry.id, device=device)
         try:
-            yield meter
+            yield line
         finally:
+            self._proven.pop(line, None)
             del entry.meters[meter]
             entry.meter.down += meter.down
             entry.meter.up += meter.up
@@ -514,10 +526,19 @@ class Registry:
                 if entry.hosted is not None and entry.closing is None and (why := _outlived(entry, now)):
                     entry.closing = (Code.SESSION_ENDED, why)
                     entry.wish.set()
+            with _told("who has a key"):
+                await self._expel()
             if now >= written_s + USAGE_S:
                 written_s = now
                 for entry in self.all():
                     await self._write_usage(entry)
+
+    async def _expel(self) -> None:
+        """Devices that were disabled, removed or given another key leave. Raises StoreError."""
+        for line, (device, key) in list(self._proven.items()):
+            now = await self._key_of(device)
+            if now is None or not hmac.compare_digest(now, key):
+                line.end(RemoteProtocolError(Code.AUTH_FAILED, "the device's key is not good any more"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,9 +105,11 @@ async def serve(config: Config) -> Ending:
             stack.push_async_callback(listener.aclose)
         tickets, events = Tickets(), Events()
         ports: set[int] = {listener.socket.getsockname()[1] for listener in listeners}
-        registry = Registry(config, store, floor, tickets, events, own_ports=lambda: frozenset(ports))
-        service = Service(config, store, registry, tickets, events, door_addresses(listeners)[0])
         authority = StoreAuthority(store, tickets, keys, settings.insecure)
+        registry = Registry(
+            config, store, floor, tickets, events, own_ports=lambda: frozenset(ports), key_of=authority.key_of
+        )
+        service = Service(config, store, registry, tickets, events, door_addresses(listeners)[0])
         doorman = _doorman(config, floor, Rate(settings.handshakes_per_minute))
         rules = WebRules(frozenset(settings.allow_origin), frozenset(settings.allow_host))
         device_door = Security(security.context, required=settings.requires_tls(settings.listen))

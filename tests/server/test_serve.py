@@ -122,6 +122,20 @@ async def test_nobody_comes_in_without_a_key_or_with_a_wrong_one(folder: Path) -
         assert key.hex() not in server.log
 
 
+@pytest.mark.parametrize("change", ["disable", "remove", "rotate"])
+async def test_a_device_leaves_when_its_key_is_taken_back(change: str, folder: Path) -> None:
+    with serving(folder) as server:
+        key = add_device(folder, "one", "--default", "term")
+        async with trio.open_nursery() as nursery:
+
+            async def take_back() -> None:
+                await until_viewed(server)
+                assert tilewire("device", change, "one", "--state", server.state).returncode == 0
+
+            nursery.start_soon(take_back)
+            assert "key is not good any more" in await refused(server, "one", key)
+
+
 async def test_tickets_of_the_api(folder: Path) -> None:
     with serving(folder) as server:
         for name in ("a", "b"):
