@@ -3,16 +3,17 @@
 # make sizes   the C client on four processors       make firmware   the QEMU device's, again
 # make fuzz    the C client on damaged input         make prove      cbmc on its parsers and decoders
 # make schema  the control API, called with thousands of what its description allows, and what it does not
+# make cycles  500 sessions, one after the other, and what is left of them
 # make soak    the QEMU device for long: 20,000 updates, 500 reconnects
 # Every target may be run again; ARGS goes to pytest: make test-server ARGS='-k shadow -x'
 
 SHELL = /bin/bash
 PYTEST = .venv/bin/python -m pytest
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-firmware test-house lint format lock bench sizes firmware soak fuzz prove schema clean
+.PHONY: help setup demo test test-protocol test-server test-clients test-simulator test-firmware test-house lint format lock bench sizes firmware soak fuzz prove schema cycles clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 7
+	@sed -n 's/^# //p' Makefile | head -n 8
 
 setup:
 	@tools/setup.sh
@@ -57,6 +58,10 @@ fuzz: setup
 	@.venv/bin/python -m tools.fuzz $(ARGS)
 
 # Another seed each time; TILEWIRE_SCHEMA_SEED=N for the same again.
+cycles: setup
+	@.venv/bin/python -m bench serve --cycles 500
+	@.venv/bin/python -m tests.server.floor_counts 500
+
 schema: setup
 	@TILEWIRE_SCHEMA_EXAMPLES=$${TILEWIRE_SCHEMA_EXAMPLES:-200} TILEWIRE_SCHEMA_SEED=$${TILEWIRE_SCHEMA_SEED:-$$RANDOM} \
 	$(PYTEST) tests/server/test_control_schema.py -k schemathesis -v $(ARGS)
