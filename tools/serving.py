@@ -115,7 +115,7 @@ def serving(folder: Path, config: str = PROFILES, *words: object) -> Iterator[Se
     (folder / "tilewire.toml").write_text(config)
     line = [sys.executable, "-m", "tilewire.server.cli", "serve", "--config", folder / "tilewire.toml"]
     line += ["--state", folder / "state", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]
-    line += ["--calls-per-minute", 100_000, *words]
+    line += ["--calls-per-minute", 100_000, "--handshakes-per-minute", 100_000, *words]
     with (folder / "log").open("ab") as log:
         begun = log.tell()
         with subprocess.Popen([str(word) for word in line], stdout=log, stderr=log) as process:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
@@ -274,6 +275,23 @@ def test_a_session_s_program_does_not_come_in(folder: Path) -> None:
         server.until(lambda: "over" in found.read_text())
         assert found.read_text() == "over\n"
         assert "a session's own program may not connect here" in server.log
+
+
+def test_a_program_that_closes_at_once_does_not_slip_by(folder: Path) -> None:
+    """The kernel does not say whose a closed socket was."""
+    config = PROFILES + '[profiles.probe]\ncommand = ["bash", "-c", "%s"]\n'
+    request = r"POST /api/session/victim/close HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: 0\\r\\n\\r\\n"
+    knock = f"exec 3<>/dev/tcp/127.0.0.1/PORT; printf '{request}' >&3; exec 3>&-; "
+    with serving(folder, PROFILES, "--compat", "127.0.0.1:0") as first:
+        found = re.search(r"without tokens at \S+:(\d+)", first.log)
+        assert found is not None
+        assert first.end() == 0
+    script = f"trap '' PIPE; for i in {{1..150}}; do {knock.replace('PORT', found[1])} done; sleep 100"
+    with serving(folder, config % script, "--compat", f"127.0.0.1:{found[1]}") as server:
+        assert server.call("POST", "/api/session/create", {"profile": "other", "session_id": "victim"}).status == 201
+        assert server.call("POST", "/api/session/create", {"profile": "probe"}).status == 201
+        server.until(lambda: server.log.count("a session's own program may not connect here") >= 150)
+        assert "victim" in {each["session_id"] for each in server.sessions()}
 
 
 def test_what_keeps_it_from_starting_is_one_sentence(folder: Path) -> None:
