@@ -19,6 +19,7 @@ from typing import IO
 import trio
 
 from tilewire.server.x11.errors import DisplayError
+from tilewire.server.x11.numbers import reserved_number, socket_path
 from tilewire.server.x11.process import Child, ending, start_child
 
 # Seen: 35 ms.
@@ -60,12 +61,12 @@ async def start_xvfb(width: int, height: int, *, log: logging.Logger | None = No
         _write_authority(xauthority, cookie)
         number_end, xvfb_end = os.pipe()
         async with trio.lowlevel.FdStream(number_end) as numbers:
-            with ExitStack() as parents_copies:
+            with ExitStack() as parents_copies, reserved_number() as number:
                 parents_copies.callback(os.close, xvfb_end)
                 stderr = parents_copies.enter_context(_created(messages))
                 # -r: no autorepeat.
                 command = [
-                    *("Xvfb", "-displayfd", str(xvfb_end), "-screen", "0", f"{width}x{height}x24"),
+                    *("Xvfb", f":{number}", "-displayfd", str(xvfb_end), "-screen", "0", f"{width}x{height}x24"),
                     *("-noreset", "-nolisten", "tcp", "-r", "-auth", str(xauthority)),
                 ]
                 async with start_child(command, stderr=stderr, pass_fds=(xvfb_end,)) as process:
@@ -116,9 +117,9 @@ def _tail(path: Path) -> str:
 
 
 def _address(name: str) -> str:
-    path = f"/tmp/.X11-unix/X{name[1:]}"
+    path = socket_path(int(name[1:]))
     # Where nobody may create the folder, X servers listen in the abstract namespace only.
-    return path if Path(path).exists() else f"\0{path}"
+    return str(path) if path.exists() else f"\0{path}"
 
 
 def _counted(field: bytes) -> bytes:

@@ -1,0 +1,104 @@
+"""Numbers of displays: taken as X servers take them, by a lock file, and never one that somebody answers on.
+
+`Xvfb -displayfd` looks for a number by itself, but makes no lock and knows of a number's other user by the abstract
+socket alone. Where /tmp is shared and the network namespace is not (containers, our own links), it would remove the
+socket of a running display and put its own there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tilewire.server.x11.errors import DisplayError
+
+SOCKETS: Final = Path("/tmp/.X11-unix")
+"""Where X servers have theirs."""
+
+_LOCKS: Final = Path("/tmp")
+# As many as -displayfd looks at.
+_NUMBERS: Final = 65536 - 6000
+
+
+@contextmanager
+def reserved_number() -> Iterator[int]:
+    """The lowest display number that nobody uses, ours inside the block. Raises DisplayError."""
+    for number in range(_NUMBERS):
+        lock = _LOCKS / f".X{number}-lock"
+        if is_taken(number):
+            continue
+        try:
+            if not _lock(lock):
+                continue
+        except OSError as problem:
+            raise DisplayError(f"no display number can be reserved: {problem}") from None
+        try:
+            # Somebody may have come and made a lock, a socket, and removed the lock since we looked.
+            if not is_taken(number):
+                yield number
+                return
+        finally:
+            lock.unlink(missing_ok=True)
+    raise DisplayError(f"each of the {_NUMBERS} display numbers is in use")
+
+
+def socket_path(number: int) -> Path:
+    """Where the X server of a display listens, and by the same name in the abstract namespace."""
+    return SOCKETS / f"X{number}"
+
+
+def is_taken(number: int) -> bool:
+    """Whether an X server answers for it."""
+    path = str(socket_path(number))
+    return any(map(is_answered, (path, f"\0{path}")))
+
+
+def is_answered(address: str) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        # One with a full queue is there all the same.
+        probe.setblocking(False)
+        try:
+            probe.connect(address)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def _lock(lock: Path) -> bool:
+    """Make a display's lock, whole from the start; instead of one whose maker is gone. Returns whether it is ours.
+
+    Raises OSError.
+    """
+    with tempfile.NamedTemporaryFile("w", prefix=".tX", dir=lock.parent) as made:
+        made.write(f"{os.getpid():10}\n")
+        made.flush()
+        os.fchmod(made.fileno(), 0o444)
+        for _ in range(2):
+            try:
+                os.link(made.name, lock)
+            except FileExistsError:
+                if not _is_stale(lock):
+                    return False
+                lock.unlink(missing_ok=True)
+            else:
+                return True
+    return False
+
+
+def _is_stale(lock: Path) -> bool:
+    try:
+        maker = int(lock.read_text())
+        os.kill(maker, 0)
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return False
