@@ -33,7 +33,7 @@ from typing import Any, Final
 
 import trio
 
-from tilewire.simulator.command import first_of
+from tilewire.simulator.command import first_of, nearest_rank
 from tilewire.simulator.machine import Event, Machine, Plan, find_firmware, find_qemu, open_machine
 from tilewire.simulator.runner import HOST, since
 from tilewire.simulator.runner_exits import RunError
@@ -174,13 +174,13 @@ async def typing(where: Where, characters: int, mips: int = TYPE_MIPS) -> dict[s
                 await trio.sleep(0.25)
 
         seen, _ = await _timed(machine, mips, act)
-        shown = sorted(seen["interval_input_to_picture_ms"])
+        shown = seen["interval_input_to_picture_ms"]
         return {
             "what": "type",
             "mips": mips,
             "picture_ms": picture["ms"],
             "shown_ms": round(statistics.median(shown), 1) if shown else None,
-            "shown_p95_ms": round(shown[min(int(0.95 * len(shown)), len(shown) - 1)], 1) if shown else None,
+            "shown_p95_ms": round(nearest_rank(shown, 0.95), 1) if shown else None,
             "shown": len(shown),
             "at_most_ms": round(statistics.median(shown) + seen["behind_ms"] / len(shown), 1) if shown else None,
             "behind_ms": seen["behind_ms"],

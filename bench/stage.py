@@ -30,6 +30,8 @@ from Xlib import display as xdisplay
 from Xlib.error import ConnectionClosedError, DisplayError
 from Xlib.ext import damage, xtest
 
+from tilewire.server.x11.numbers import reserved_number
+
 from bench.scenes import Point, Scene, Step, Verb
 
 START_S: Final = 15.0
@@ -123,12 +125,13 @@ class XServer:
 
 @contextmanager
 def x_server(command: Sequence[str], log: Path) -> Iterator[XServer]:
-    """Start an X server that picks a free display number itself. Raises StageError."""
+    """Start an X server under a free display number. Raises StageError and DisplayError."""
     reading, writing = os.pipe()
     with ExitStack() as stack:
         stack.callback(os.close, reading)
         try:
-            words = [*command[:1], "-displayfd", str(writing), *command[1:]]
+            number = stack.enter_context(reserved_number())
+            words = [*command[:1], f":{number}", "-displayfd", str(writing), *command[1:]]
             started = stack.enter_context(process(words, log, pass_fds=(writing,)))
         finally:
             os.close(writing)

@@ -141,12 +141,8 @@ class _Ledger:
     def rang(self) -> None:
         self._report(BellRang())
 
-    def clipboard(self, text: str) -> None:
-        self._report(ClipboardText(text))
-
-    def drop_clipboard(self) -> None:
-        """What was read before has been replaced since."""
-        self._news.drop_clipboard()
+    def clipboard(self, text: str, owner: int) -> None:
+        self._report(ClipboardText(text, owner))
 
     def clipboard_failed(self, reason: str) -> None:
         self._report(ClipboardFailed(reason))
@@ -318,8 +314,10 @@ class Display:
         if order.refusal is not None:
             raise DisplayRefused(order.refusal)
 
-    async def set_clipboard(self, text: str) -> None:
-        """Put a text on the session's clipboard, and in what its terminals paste (PRIMARY). It is not news.
+    async def set_clipboard(self, text: str, *, owner: int) -> None:
+        """Put a viewer's text on the session's clipboard, and in what its terminals paste (PRIMARY).
+
+        It is news as a program's text is: which of several was the last, the order of the news says.
 
         Raises ValueError where it is more than MAX_CLIPBOARD bytes in UTF-8 or has half of a surrogate pair;
         DisplayLost.
@@ -327,8 +325,7 @@ class Display:
         data = text.encode()
         if len(data) > MAX_CLIPBOARD:
             raise ValueError(f"a clipboard holds {MAX_CLIPBOARD} bytes, not {len(data)}")
-        await self._ask(OfferOrder(data))
-        self._ledger.drop_clipboard()
+        await self._ask(OfferOrder(owner, data))
 
     def want_clipboard(self, wanted: bool) -> None:
         """Whether what programs put on the clipboard is to be news; at first it is not, and nobody is asked for it.

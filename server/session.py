@@ -173,9 +173,10 @@ class Session:
                     self.pointer, self._pointer_serial = Point(x, y), serial
                     for viewer in viewers:
                         viewer.pointer_changed()
-                case ClipboardText(text):
+                case ClipboardText(text, owner):
                     for viewer in viewers:
-                        viewer.clipboard_changed(text.encode())
+                        if viewer.number != owner:
+                            viewer.clipboard_changed(text.encode())
                 case BellRang():
                     for viewer in viewers:
                         viewer.rang()
@@ -251,10 +252,7 @@ class Session:
 
     async def set_clipboard(self, text: bytes, owner: int) -> None:
         """A viewer has put this into its clipboard (UTF-8): it is the session's from now on, and all others' too."""
-        await self._display.set_clipboard(text.decode())
-        for viewer in list(self._viewers.values()):
-            if viewer.number != owner:
-                viewer.clipboard_changed(text)
+        await self._display.set_clipboard(text.decode(), owner=owner)
 
     async def resize(self, size: tuple[int, int]) -> str | None:
         """Give the screen another size; returns why that is not possible, None where it was done."""

@@ -10,16 +10,16 @@ import socket
 import struct
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import trio
 
 from tilewire.server.x11.errors import DisplayError
+from tilewire.server.x11.numbers import clear_display, reserved_number, socket_path
 from tilewire.server.x11.process import GRACE_S, Child, ending, start_child
 
 # Seen: 35 ms.
@@ -28,11 +28,6 @@ _TAIL_LINES = 3
 
 _COOKIE_NAME = b"MIT-MAGIC-COOKIE-1"
 _COOKIE_BYTES = 16
-SOCKETS: Final = Path("/tmp/.X11-unix")
-"""Where X servers have theirs."""
-_CLAIMS: Final = 10
-_CLAIM_PAUSE_S: Final = 0.02
-
 # Xauth.h: one family for Unix sockets by host name, one that fits every address.
 _FAMILY_LOCAL, _FAMILY_WILD = 256, 65535
 
@@ -79,12 +74,12 @@ async def start_xvfb(
         _write_authority(xauthority, cookie)
         number_end, xvfb_end = os.pipe()
         async with trio.lowlevel.FdStream(number_end) as numbers:
-            with ExitStack() as parents_copies:
+            with ExitStack() as parents_copies, reserved_number() as number:
                 parents_copies.callback(os.close, xvfb_end)
                 stderr = parents_copies.enter_context(_created(messages))
                 # -r: no autorepeat.
                 command = [
-                    *("Xvfb", "-displayfd", str(xvfb_end), "-screen", "0", f"{width}x{height}x24"),
+                    *("Xvfb", f":{number}", "-displayfd", str(xvfb_end), "-screen", "0", f"{width}x{height}x24"),
                     *("-noreset", "-nolisten", "tcp", "-r", "-auth", str(xauthority)),
                 ]
                 if density is not None:
@@ -107,42 +102,9 @@ async def start_xvfb(
                     finally:
                         await process.end(grace_s)
                         # Unless it was killed it has done that itself.
-                        if name is not None and _socket_path(name).exists():
+                        if name is not None and socket_path(name).exists():
                             with trio.CancelScope(shield=True):
                                 await trio.to_thread.run_sync(clear_display, name)
-
-
-def clear_display(name: str) -> bool:
-    """Remove the socket of a display whose X server was killed. Returns whether there was one. May block for 0.2 s.
-
-    (By -displayfd a server takes the first number whose sockets it can have, and makes no lock.) Where another X server
-    has the number by now it is left alone.
-    """
-    path = _socket_path(name)
-    for _ in range(_CLAIMS):
-        if not path.exists() or _is_taken(path):
-            break
-        with socket.socket(socket.AF_UNIX) as claim:
-            try:
-                # X servers bind this one too. While we have it, none begins to use the number.
-                claim.bind(f"\0{path}")
-                path.unlink()
-            except OSError:
-                # One that looks for a number tries this too, and leaves it when it may not remove the other's socket.
-                time.sleep(_CLAIM_PAUSE_S)
-            else:
-                return True
-    return False
-
-
-def _is_taken(path: Path) -> bool:
-    """Whether somebody listens there."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True
 
 
 async def _display_name(numbers: trio.abc.ReceiveStream, process: Child, messages: Path) -> str:
@@ -180,12 +142,8 @@ def _tail(path: Path) -> str:
     return " ".join(path.read_text(errors="replace").split("\n")[-_TAIL_LINES:]).strip()
 
 
-def _socket_path(name: str) -> Path:
-    return SOCKETS / f"X{name[1:]}"
-
-
 def _address(name: str) -> str:
-    path = _socket_path(name)
+    path = socket_path(name)
     # Where nobody may create the folder, X servers listen in the abstract namespace only.
     return str(path) if path.exists() else f"\0{path}"
 

@@ -36,3 +36,9 @@ def percentiles(values: Sequence[float]) -> dict[str, float] | None:
         return {"p50": round(values[0], 3), "p95": round(values[0], 3)}
     cuts = statistics.quantiles(values, n=20, method="inclusive")
     return {"p50": round(cuts[9], 3), "p95": round(cuts[18], 3)}
+
+
+def nearest_rank(values: Sequence[float], share: float) -> float:
+    """Of at least one value, the one below which this share of them lies."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]

@@ -17,7 +17,7 @@ import trio
 from tilewire.protocol import PANELS
 from tilewire.protocol import messages as m
 from tilewire.protocol.constants import CursorMode
-from tilewire.simulator.command import CURSORS
+from tilewire.simulator.command import CURSORS, nearest_rank
 from tilewire.simulator.device import PARTS
 from tilewire.simulator.exits import Exit
 from tilewire.simulator.machine import Event, Machine, Plan, open_machine
@@ -343,7 +343,7 @@ def measured(stats: Event, since_ms: float | None) -> dict[str, Any]:
             "max": shown["max"] / 1000,
             # Of the newest 64.
             "p50": round(statistics.median(values), 3),
-            "p95": round(_part(values, 0.95), 3),
+            "p95": round(nearest_rank(values, 0.95), 3),
         },
         "connections": stats["connections"],
         "reconnects": stats["reconnects"],
@@ -352,12 +352,6 @@ def measured(stats: Event, since_ms: float | None) -> dict[str, Any]:
     if since_ms is not None and lasted_s > 0:
         result["updates_per_s"] = round(max(updates - 1, 0) / lasted_s, 2)
     return result
-
-
-def _part(values: list[float], share: float) -> float:
-    """The nearest rank."""
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 def since(before: Event, after: Event, mips: int | None) -> dict[str, object]:

@@ -17,7 +17,7 @@ from tilewire.protocol.constants import CursorMode
 from tilewire.protocol.playback import Play
 from tilewire.protocol.recorder import Piece, Splitter, decoded
 from tilewire.protocol.recording import RecordingError
-from tilewire.simulator.command import first_of, say
+from tilewire.simulator.command import first_of, nearest_rank, say
 from tilewire.simulator.exits import Exit
 from tilewire.simulator.machine import MOST_RECORDING, Event, Plan, find_firmware, find_qemu, open_machine
 from tilewire.simulator.recording import RecordingFile
@@ -120,10 +120,10 @@ async def play(
 
 
 def _report(plan: Plan, total: Event, parts: list[Event]) -> dict[str, object]:
-    costs = sorted(part["decode_us"] for part in parts)
+    costs = [part["decode_us"] for part in parts]
 
     def part(share: float) -> int | None:
-        return int(costs[min(int(share * len(costs)), len(costs) - 1)]) if costs else None
+        return int(nearest_rank(costs, share)) if costs else None
 
     return {
         "clock": {"mode": plan.clock},

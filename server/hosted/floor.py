@@ -23,8 +23,8 @@ from tilewire.server.hosted.leftovers import boot_id, is_alive, remove_of_user, 
 from tilewire.server.hosted.place import PASSABLE, PRIVATE, KeptHome, Place, load_kept, make_private
 from tilewire.server.hosted.record import RECORD, Record
 from tilewire.server.program import Traces, kill
+from tilewire.server.x11.numbers import clear_display
 from tilewire.server.x11.process import Account, adopt_orphans, launcher, reap_orphans
-from tilewire.server.xvfb import clear_display
 
 if TYPE_CHECKING:
     from tilewire.server.hosted.hosted import Spec

@@ -25,9 +25,13 @@ class PointerMoved:
 
 @dataclass(frozen=True, slots=True)
 class ClipboardText:
-    """A program of the session has put this text on the clipboard; at most MAX_CLIPBOARD bytes in UTF-8."""
+    """This is on the clipboard now, at most MAX_CLIPBOARD bytes in UTF-8.
+
+    `owner`: the viewer who has put it there; 0: a program of the session.
+    """
 
     text: str
+    owner: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,6 @@ class NewsBox:
         """Keep it until it is taken or newer ones come."""
         kind: object = _CLIPBOARD if isinstance(news, _CLIPBOARD) else type(news)
         self._kept[kind] = news
-
-    def drop_clipboard(self) -> None:
-        """What was on the clipboard is not there any more."""
-        self._kept.pop(_CLIPBOARD, None)
 
     def take(self) -> News | None:
         """The next; None when there is none."""

@@ -389,6 +389,8 @@ class Selections:
     # Into the session.
 
     def _own(self, text: bytes, time: int) -> None:
+        # What another client took before this time is no longer on the clipboard, come its text whole or not.
+        self._reading = self._taken_at = None
         for selection in (self._atoms["CLIPBOARD"], Xatom.PRIMARY):
             self._offered[selection] = (text, time)
             request.SetSelectionOwner(display=self._wire, window=self._owner, selection=selection, time=time)

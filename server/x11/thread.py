@@ -120,8 +120,9 @@ class WantOrder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OfferOrder:
-    """Put a text in UTF-8 on the clipboard."""
+    """Put a viewer's text in UTF-8 on the clipboard."""
 
+    owner: int
     text: bytes
 
 
@@ -155,8 +156,8 @@ class Listener(Protocol):
     def rang(self) -> None:
         """The bell rang, perhaps more than once."""
 
-    def clipboard(self, text: str) -> None:
-        """A program has put a text on the clipboard."""
+    def clipboard(self, text: str, owner: int) -> None:
+        """A viewer, or a program (0), has put a text on the clipboard."""
 
     def clipboard_failed(self, reason: str) -> None:
         """A program has put something there that cannot be had."""
@@ -328,7 +329,7 @@ class XThread:
         self._selections = Selections(
             wire,
             time.monotonic,
-            lambda text: self._tell(self._listener.clipboard, text),
+            lambda text: self._tell(self._listener.clipboard, text, 0),
             lambda reason: self._tell(self._listener.clipboard_failed, reason),
         )
         self._sizes = Sizes(wire)
@@ -446,6 +447,7 @@ class XThread:
             self._wire.sync()
             # Among its reports is the time at which the clipboard can be taken.
             self._read_events()
+            self._tell(self._listener.clipboard, order.text.decode(), order.owner)
         self._wire.sync()
         self.waiting_since = None
         self._answer(order)
@@ -477,6 +479,7 @@ class XThread:
         self._answer(order)
 
     def _grab(self, boxes: Sequence[Box], *, whole: bool) -> Capture:
+        reason = ""
         for _ in range(_SIZE_TRIES):
             width, height = self._size
             damage = [Rect(0, 0, width, height)] if whole else clip(boxes, width, height)
@@ -486,12 +489,13 @@ class XThread:
                     self.waiting_since = time.monotonic()
                     patches.append(Patch(rect, self._grabber.grab(rect)))
             except StaleSize as problem:
-                logger.debug("display %s: %s", self._name, problem)
+                reason = str(problem)
+                logger.debug("display %s: %s", self._name, reason)
                 self._regrab()
                 whole = True
                 continue
             return Capture(self._size, tuple(damage), tuple(patches), self._newest_input)
-        raise DisplayLost(f"nobody can read the pixels of display {self._name}")
+        raise DisplayLost(f"nobody can read the pixels of display {self._name}: {reason}")
 
     def _regrab(self) -> None:
         """Attach mss anew: its shared memory is as large as the screen was when it attached."""

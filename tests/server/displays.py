@@ -14,6 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tilewire.server.display import Display, News, NewsFeed, open_display
+from tilewire.server.x11.numbers import reserved_number
 from tilewire.server.x11.process import start_child
 
 NEWS_LIMIT_S = 20
@@ -46,8 +47,8 @@ async def bare_xvfb(*options: str) -> AsyncIterator[str]:
     """An Xvfb that `start_xvfb` would not start."""
     reader, writer = os.pipe()
     async with trio.lowlevel.FdStream(reader) as numbers:
-        command = ["Xvfb", "-displayfd", str(writer), "-noreset", "-nolisten", "tcp", *options]
-        with ExitStack() as parents_copy:
+        with ExitStack() as parents_copy, reserved_number() as number:
+            command = ["Xvfb", f":{number}", "-displayfd", str(writer), "-noreset", "-nolisten", "tcp", *options]
             parents_copy.callback(os.close, writer)
             async with start_child(command, stderr=subprocess.DEVNULL, pass_fds=[writer]):
                 parents_copy.close()

@@ -29,8 +29,8 @@ from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import Hosted, open_hosted
 from tilewire.server.hosted.leftovers import SHARED_FOLDERS, segments
 from tilewire.server.program import mark_of, uids_of
+from tilewire.server.x11.numbers import SOCKETS
 from tilewire.server.x11.process import stat_of
-from tilewire.server.xvfb import SOCKETS
 
 from tests.server.hosting import floored, new_ground, profile, spec
 

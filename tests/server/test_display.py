@@ -288,7 +288,7 @@ ACTS: list[Callable[[Display], Awaitable[object]]] = [
     lambda display: display.capture(),
     lambda display: display.release_all(1),
     lambda display: display.resize(100, 50),
-    lambda display: display.set_clipboard("text"),
+    lambda display: display.set_clipboard("text", owner=7),
 ]
 
 

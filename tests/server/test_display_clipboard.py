@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import random
 import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -66,7 +67,8 @@ def utf8(text: str) -> dict[str, bytes | None]:
 
 
 async def copied(display: Display) -> str:
-    return (await until(display.news(), ClipboardText)).text
+    """What a program has copied."""
+    return (await until(display.news(), ClipboardText, lambda news: not news.owner)).text
 
 
 async def failed(display: Display) -> str:
@@ -283,18 +285,18 @@ async def _ungrab_soon(client: Painter) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("selection", ["CLIPBOARD", "PRIMARY"])
 async def test_programs_paste_what_was_set(display: Display, text: str, selection: str) -> None:
-    await display.set_clipboard(text)
+    await display.set_clipboard(text, owner=7)
     with paster(display.name) as client:
         for target in ("UTF8_STRING", "text/plain;charset=utf-8"):
             assert await client.paste(target, selection) == (target, text.encode())
         assert await client.paste("TEXT", selection) == ("UTF8_STRING", text.encode())
         assert await client.paste("STRING", selection) == ("STRING", text.encode("latin-1", "replace"))
-    # It is not told as what a program has copied.
-    assert await all_news(display) == []
+    # It is told as what a viewer has copied.
+    assert await all_news(display) == [ClipboardText(text, 7)]
 
 
 async def test_what_can_be_asked_for(display: Display) -> None:
-    await display.set_clipboard("text")
+    await display.set_clipboard("text", owner=7)
     with paster(display.name) as client:
         names = ["TARGETS", "TIMESTAMP", "MULTIPLE", "UTF8_STRING", "text/plain;charset=utf-8", "TEXT", "STRING"]
         answer = await client.paste("TARGETS")
@@ -312,7 +314,7 @@ async def test_what_can_be_asked_for(display: Display) -> None:
 
 
 async def test_several_targets_at_once(display: Display) -> None:
-    await display.set_clipboard("Grüße")
+    await display.set_clipboard("Grüße", owner=7)
     with paster(display.name) as client:
         atom = client.display.intern_atom
         pairs = [atom("STRING"), atom("A"), atom("image/png"), atom("B"), atom("UTF8_STRING"), atom("C")]
@@ -327,7 +329,7 @@ async def test_several_targets_at_once(display: Display) -> None:
 
 async def test_as_much_as_a_clipboard_holds_goes_in(display: Display) -> None:
     with paster(display.name) as one, paster(display.name) as two:
-        await display.set_clipboard(LONG)
+        await display.set_clipboard(LONG, owner=7)
         # At once, each in parts.
         pasted: list[object] = []
 
@@ -339,25 +341,26 @@ async def test_as_much_as_a_clipboard_holds_goes_in(display: Display) -> None:
             nursery.start_soon(paste, two)
         assert pasted == [("UTF8_STRING", LONG.encode())] * 2
         with pytest.raises(ValueError, match=r"^a clipboard holds 262144 bytes, not 262145$"):
-            await display.set_clipboard(LONG + "!")
+            await display.set_clipboard(LONG + "!", owner=7)
         with pytest.raises(ValueError, match="surrogates not allowed"):
-            await display.set_clipboard("\ud800")
+            await display.set_clipboard("\ud800", owner=7)
         assert await one.paste("UTF8_STRING") == ("UTF8_STRING", LONG.encode())
 
 
 async def test_a_newer_text_is_pasted_and_an_older_no_more(display: Display) -> None:
     with paster(display.name) as client:
         for text in ("one", "two", "three"):
-            await display.set_clipboard(text)
+            await display.set_clipboard(text, owner=7)
             assert await client.paste("UTF8_STRING") == ("UTF8_STRING", text.encode())
+        assert await all_news(display) == [ClipboardText("three", 7)]
         async with copier(display.name, utf8("a program's")) as owner:
             owner.take()
             assert await copied(display) == "a program's"
             assert await client.paste("UTF8_STRING") == ("UTF8_STRING", b"a program's")
             assert await client.paste("UTF8_STRING", "PRIMARY") == ("UTF8_STRING", b"three")
-            await display.set_clipboard("four")
+            await display.set_clipboard("four", owner=7)
             assert await client.paste("UTF8_STRING") == ("UTF8_STRING", b"four")
-            assert await all_news(display) == []
+            assert await all_news(display) == [ClipboardText("four", 7)]
 
 
 async def test_a_text_that_is_set_ends_the_wait_for_another(display: Display) -> None:
@@ -365,12 +368,25 @@ async def test_a_text_that_is_set_ends_the_wait_for_another(display: Display) ->
         owner.silent = True
         owner.take()
         await owner.until(lambda: owner.requests)
-        await display.set_clipboard("ours")
-        assert await all_news(display) == []
+        await display.set_clipboard("ours", owner=7)
+        assert await all_news(display) == [ClipboardText("ours", 7)]
+
+
+async def test_the_last_that_was_told_is_what_is_pasted(display: Display) -> None:
+    """A program's text that is being read while a viewer sets one is not told after it."""
+    chance = random.Random(1)
+    with paster(display.name) as client:
+        async with copier(display.name, utf8("a program's"), part=5) as owner:
+            for number in range(150):
+                owner.take()
+                await trio.sleep(chance.random() * 0.004)
+                await display.set_clipboard(f"ours {number}", owner=7)
+                assert await client.paste("UTF8_STRING") == ("UTF8_STRING", f"ours {number}".encode())
+                assert await all_news(display) == [ClipboardText(f"ours {number}", 7)]
 
 
 async def test_who_dies_while_pasting_leaves_nothing(display: Display) -> None:
-    await display.set_clipboard(LONG)
+    await display.set_clipboard(LONG, owner=7)
     for _ in range(40):
         with paster(display.name) as client:
             client.ask("UTF8_STRING")
@@ -381,7 +397,7 @@ async def test_who_dies_while_pasting_leaves_nothing(display: Display) -> None:
 
 
 async def test_who_never_takes_what_it_asked_for_is_in_nobodys_way(display: Display) -> None:
-    await display.set_clipboard(LONG)
+    await display.set_clipboard(LONG, owner=7)
     with paster(display.name) as client, paster(display.name) as other:
         for number in range(40):
             client.ask("UTF8_STRING", into=f"PASTED_{number}")
@@ -391,7 +407,7 @@ async def test_who_never_takes_what_it_asked_for_is_in_nobodys_way(display: Disp
 
 
 async def test_who_never_takes_what_it_asked_for_is_forgotten(display: Display) -> None:
-    await display.set_clipboard(LONG)
+    await display.set_clipboard(LONG, owner=7)
     with paster(display.name) as client:
         with impatience("STALL_S"):
             for number in range(10):
@@ -405,7 +421,7 @@ async def test_who_never_takes_what_it_asked_for_is_forgotten(display: Display) 
 
 
 async def test_windows_that_are_not_theirs_are_not_served(display: Display) -> None:
-    await display.set_clipboard(LONG)
+    await display.set_clipboard(LONG, owner=7)
     with paster(display.name) as client:
         client.window = client.root
         client.ask("UTF8_STRING")
@@ -418,7 +434,7 @@ async def test_windows_that_are_not_theirs_are_not_served(display: Display) -> N
 
 
 async def test_a_thousand_who_paste_at_once(display: Display) -> None:
-    await display.set_clipboard(LONG[:200_000])
+    await display.set_clipboard(LONG[:200_000], owner=7)
     with paster(display.name) as client:
         for _ in range(300):
             client.ask("UTF8_STRING")
@@ -444,7 +460,7 @@ async def test_a_terminal_pastes(display: Display, tmp_path: Path) -> None:
     fifo = tmp_path / "pasted"
     os.mkfifo(fifo)
     script = f"exec > {shlex.quote(str(fifo))}; stty raw -echo; echo ready; exec cat"
-    await display.set_clipboard(text)
+    await display.set_clipboard(text, owner=7)
     async with trio.lowlevel.FdStream(os.open(fifo, os.O_RDWR)) as output:
         xterm = ["xterm", "-display", display.name, "-u8", "-geometry", "20x5+0+0", "-e", "sh", "-c", script]
         async with start_child(xterm, env={**os.environ, "LC_ALL": "C.UTF-8"}):

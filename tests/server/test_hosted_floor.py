@@ -23,8 +23,8 @@ from tilewire.server.hosted.floor import Floor, open_floor
 from tilewire.server.hosted.folders import hand_over, remove_tree
 from tilewire.server.hosted.hosted import open_hosted
 from tilewire.server.hosted.leftovers import boot_id, segments
+from tilewire.server.x11.numbers import SOCKETS
 from tilewire.server.x11.process import Account, Terms, start_child, stat_of
-from tilewire.server.xvfb import SOCKETS
 
 from tests.server.floor_counts import SETTLED, XTERM, cycles, socket_of
 from tests.server.hosting import (

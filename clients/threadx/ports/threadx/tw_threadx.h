@@ -45,7 +45,7 @@ extern "C" {
 #ifndef TW_THREADX_RETRY_MS
 #    define TW_THREADX_RETRY_MS 20
 #endif
-/* Changes of fingers, buttons and wheel that may wait to be sent; motion without a change takes no place. At least 4. */
+/* Changes of fingers, buttons and wheel that may wait to be sent, each with the newest motion after it. At least 4. */
 #ifndef TW_THREADX_MOTIONS
 #    define TW_THREADX_MOTIONS 8
 #endif

@@ -1,0 +1,133 @@
+"""Numbers of displays: taken as X servers take them, by a lock file, and never one that somebody answers on.
+
+`Xvfb -displayfd` looks for a number by itself, but makes no lock and knows of a number's other user by the abstract
+socket alone. Where /tmp is shared and the network namespace is not (containers, our own links), it would remove the
+socket of a running display and put its own there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tilewire.server.x11.errors import DisplayError
+
+SOCKETS: Final = Path("/tmp/.X11-unix")
+"""Where X servers have theirs."""
+
+_LOCKS: Final = Path("/tmp")
+# As many as -displayfd looks at.
+_NUMBERS: Final = 65536 - 6000
+_CLAIMS: Final = 10
+_CLAIM_PAUSE_S: Final = 0.02
+
+
+@contextmanager
+def reserved_number() -> Iterator[int]:
+    """The lowest display number that nobody uses, ours inside the block. Raises DisplayError."""
+    for number in range(_NUMBERS):
+        lock = _LOCKS / f".X{number}-lock"
+        if is_taken(number):
+            continue
+        try:
+            if not _lock(lock):
+                continue
+        except OSError as problem:
+            raise DisplayError(f"no display number can be reserved: {problem}") from None
+        try:
+            # Somebody may have come and made a lock, a socket, and removed the lock since we looked.
+            if not is_taken(number):
+                yield number
+                return
+        finally:
+            lock.unlink(missing_ok=True)
+    raise DisplayError(f"each of the {_NUMBERS} display numbers is in use")
+
+
+def socket_path(name: str) -> Path:
+    """Where the X server of a display (":5") listens, and by the same name in the abstract namespace."""
+    return SOCKETS / f"X{name[1:]}"
+
+
+def is_taken(number: int) -> bool:
+    """Whether an X server answers for it."""
+    path = str(socket_path(f":{number}"))
+    return any(map(_is_answered, (path, f"\0{path}")))
+
+
+def clear_display(name: str) -> bool:
+    """Remove the socket and the lock of a display whose X server and whose starter were killed.
+
+    Returns whether there was a socket. Where another X server has the number by now it is left alone. May block for
+    0.2 s.
+    """
+    lock = _LOCKS / f".X{name[1:]}-lock"
+    if _is_stale(lock):
+        lock.unlink(missing_ok=True)
+    path = socket_path(name)
+    for _ in range(_CLAIMS):
+        if not path.exists() or _is_answered(str(path)):
+            break
+        with socket.socket(socket.AF_UNIX) as claim:
+            try:
+                # X servers bind this one too. While we have it, none begins to use the number.
+                claim.bind(f"\0{path}")
+                path.unlink()
+            except OSError:
+                # One that looks for a number tries this too, and leaves it when it may not remove the other's socket.
+                time.sleep(_CLAIM_PAUSE_S)
+            else:
+                return True
+    return False
+
+
+def _is_answered(address: str) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        # One with a full queue is there all the same.
+        probe.setblocking(False)
+        try:
+            probe.connect(address)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def _lock(lock: Path) -> bool:
+    """Make a display's lock, whole from the start; instead of one whose maker is gone. Returns whether it is ours.
+
+    Raises OSError.
+    """
+    with tempfile.NamedTemporaryFile("w", prefix=".tX", dir=lock.parent) as made:
+        made.write(f"{os.getpid():10}\n")
+        made.flush()
+        os.fchmod(made.fileno(), 0o444)
+        for _ in range(2):
+            try:
+                os.link(made.name, lock)
+            except FileExistsError:
+                if not _is_stale(lock):
+                    return False
+                lock.unlink(missing_ok=True)
+            else:
+                return True
+    return False
+
+
+def _is_stale(lock: Path) -> bool:
+    try:
+        maker = int(lock.read_text())
+        os.kill(maker, 0)
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return False
