@@ -139,21 +139,26 @@ class WaitingRoom:
         self.evicted += 1
 
 
-class Meter:
-    """Bytes of one device both ways, and how long it has to wait where it has a limit."""
+class Allowance:
+    """So many bytes a second each way, for one connection or several together."""
 
-    def __init__(self, bytes_per_s: float | None, now_s: float) -> None:
+    def __init__(self, bytes_per_s: float, now_s: float) -> None:
+        self.down, self.up = (Bucket(bytes_per_s, max(bytes_per_s, 1.0), now_s) for _ in range(2))
+
+
+class Meter:
+    """Bytes of one connection both ways, and how long it has to wait where there is a limit."""
+
+    def __init__(self, allowance: Allowance | None) -> None:
         self.down = self.up = 0
-        self._buckets = (
-            [Bucket(bytes_per_s, max(bytes_per_s, 1.0), now_s) for _ in range(2)] if bytes_per_s is not None else None
-        )
+        self._allowance = allowance
 
     def sent(self, size: int, now_s: float) -> float:
         """So many went to the device; returns for how many seconds nothing more may go."""
         self.down += size
-        return self._buckets[0].owe(now_s, size) if self._buckets is not None else 0.0
+        return self._allowance.down.owe(now_s, size) if self._allowance is not None else 0.0
 
     def received(self, size: int, now_s: float) -> float:
         """So many came; returns for how many seconds nothing more is read."""
         self.up += size
-        return self._buckets[1].owe(now_s, size) if self._buckets is not None else 0.0
+        return self._allowance.up.owe(now_s, size) if self._allowance is not None else 0.0

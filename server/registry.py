@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Final, Literal
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -27,7 +28,7 @@ from tilewire.server.events import Events
 from tilewire.server.handshake import Guest
 from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import Hosted, Spec, open_hosted
-from tilewire.server.limits import Meter, Rate
+from tilewire.server.limits import Allowance, Meter, Rate
 from tilewire.server.memory import give_back
 from tilewire.server.metered import Metered
 from tilewire.server.store import Store, StoreError
@@ -108,7 +109,7 @@ class Entry:
     """What its viewers hear, once its end is decided."""
     wish: trio.Event = field(default_factory=trio.Event)
     """It is to end."""
-    meter: Meter = field(default_factory=lambda: Meter(None, 0.0))
+    meter: Meter = field(default_factory=lambda: Meter(None))
     """Of all its viewers that have left."""
     meters: dict[Meter, float] = field(default_factory=dict)
     """Of those that are there, and since when."""
@@ -181,6 +182,8 @@ class Registry:
         self._key_of = key_of or store.key_of
         self._proven: dict[Metered, tuple[str, bytes]] = {}
         """By which key devices came in."""
+        self._allowances = WeakValueDictionary[tuple[str, str], Allowance]()
+        """As long as one of its connections is there."""
         self._arrivals = Rate(config.settings.handshakes_per_minute)
         """Of one device."""
         self._nursery: trio.Nursery | None = None
@@ -192,6 +195,10 @@ class Registry:
         """Sessions in the order in which they were made, starting ones too."""
         return list(self._entries.values())
 
+    def find(self, session_id: str) -> Entry | None:
+        """One that starts, runs or ends."""
+        return self._entries.get(session_id)
+
     def get(self, session_id: str) -> Entry | None:
         """One that runs."""
         entry = self._entries.get(session_id)
@@ -201,7 +208,7 @@ class Registry:
         """One that runs. Raises Refused."""
         entry = self.get(session_id)
         if entry is None or entry.hosted is None:
-            raise Refused(Reason.NOT_FOUND, f"there is no session {session_id!r}")
+            raise _no_such(session_id)
         return entry, entry.hosted
 
     # Life.
@@ -247,8 +254,10 @@ class Registry:
         return entry
 
     async def close(self, session_id: str, text: str = "closed by the operator") -> None:
-        """End a session; returns when nothing of it is left. Raises Refused."""
-        entry, _ = self.expect(session_id)
+        """End a session, a starting one too; returns when nothing of it is left. Raises Refused."""
+        entry = self.find(session_id)
+        if entry is None:
+            raise _no_such(session_id)
         await self._close(entry, Code.SESSION_ENDED, text)
 
     async def load(self, session_id: str, url: str) -> Page:
@@ -289,13 +298,28 @@ class Registry:
         assert hosted is not None
         guest = replace(guest, may_steer=guest.may_steer and may_steer)
         key = await self._key_of(hello.device_id) if guest.method is AuthMethod.HMAC else None
-        with self._visit(entry, transport, hello.device_id, key) as line:
+        # A ticket's holder may call itself anything.
+        spender = ("ticket of", guest.session) if guest.session is not None else ("device", hello.device_id)
+        allowance = self._allowance(spender)
+        with self._visit(entry, transport, hello.device_id, key, allowance) as line:
             await hosted.session.serve(connection, line, hello, guest)
 
+    def _allowance(self, spender: tuple[str, str]) -> Allowance | None:
+        """What all connections of one spender share."""
+        bytes_per_s = self._config.settings.bytes_per_second
+        if bytes_per_s is None:
+            return None
+        found = self._allowances.get(spender)
+        if found is None:
+            found = self._allowances[spender] = Allowance(bytes_per_s, trio.current_time())
+        return found
+
     @contextmanager
-    def _visit(self, entry: Entry, transport: Transport, device: str, key: bytes | None) -> Iterator[Metered]:
+    def _visit(
+        self, entry: Entry, transport: Transport, device: str, key: bytes | None, allowance: Allowance | None
+    ) -> Iterator[Metered]:
         began_s = trio.current_time()
-        meter = Meter(self._config.settings.bytes_per_second, began_s)
+        meter = Meter(allowance)
         line = Metered(transport, meter)
         entry.meters[meter] = began_s
         if key is not None:
@@ -581,7 +605,13 @@ async def _until_over(entry: Entry, hosted: Hosted, started: Callable[[], None])
         if entry.profile.kind == "chromium":
             # Who made it wants to load a page, or to see one.
             with trio.move_on_after(BROWSER_S) as waited:
-                await hosted.wait_browser()
+                try:
+                    await hosted.wait_browser()
+                except ServerError:
+                    if hosted.state != "ended":
+                        raise
+                    # How it ended is about to be heard, and says more.
+                    await trio.sleep_forever()
             if waited.cancelled_caught:
                 raise ServerError(f"the browser did not start within {BROWSER_S:g} s")
         started()
@@ -612,6 +642,10 @@ def _told(what: str) -> Iterator[None]:
         log.error("%s cannot be kept: %s", what, error)
 
 
+def _no_such(session_id: str) -> Refused:
+    return Refused(Reason.NOT_FOUND, f"there is no session {session_id!r}")
+
+
 def _is_ours(url: str, ports: frozenset[int]) -> bool:
     """Whether a canonical URL leads to one of our own ports on this machine. What a name leads to is not known here."""
     parts = urlsplit(url)
@@ -622,6 +656,8 @@ def _is_ours(url: str, ports: frozenset[int]) -> bool:
         address = ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith(".localhost") or host == socket.gethostname().lower()
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     return address.is_loopback or address.is_unspecified
 
 

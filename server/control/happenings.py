@@ -98,9 +98,11 @@ class EventStream(Response):
         with self._service.events.subscribe() as happenings:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await say(f"retry: {RETRY_MS}\n\n")
+            # What is of other sessions is not told, and is no sign of life to this listener.
+            quiet_until = trio.current_time() + self._heartbeat_s
             while await self._may_listen():
                 text = ": nothing happened\n\n"
-                with trio.move_on_after(self._heartbeat_s):
+                with trio.move_on_at(quiet_until):
                     happening = await anext(happenings, None)
                     if happening is None:
                         # It was too slow.
@@ -110,6 +112,7 @@ class EventStream(Response):
                     text = event_text(happening)
                 if await self._may_listen():
                     await say(text)
+                    quiet_until = trio.current_time() + self._heartbeat_s
         await send({"type": "http.response.body", "body": b""})
 
     async def _may_listen(self) -> bool:

@@ -46,15 +46,15 @@ class Route(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            if "session_id" in request.path_params:
-                expect(request)
             try:
                 return await handler(request)
             except RequestValidationError as error:
+                _expect_entry(request)
                 raise ApiError(400, FAILURES.get(self.name, OTHER_FAILURE), detail=_words(error)) from error
             except HTTPException as error:
                 if error.status_code != 400:
                     raise
+                _expect_entry(request)
                 raise ApiError(400, FAILURES.get(self.name, OTHER_FAILURE), detail=str(error.detail)) from error
 
         return handle
@@ -70,23 +70,39 @@ def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
-def expect(request: Request) -> Target:
-    """The running session that a path names. Raises ApiError."""
-    session_id = request.path_params["session_id"]
+def _not_found(session_id: str) -> ApiError:
+    return ApiError(404, "Session not found", session_id=session_id[:MAX_DETAIL])
+
+
+def _expect_entry(request: Request) -> None:
+    """Raises ApiError where a path names a session that is not there."""
+    session_id = request.path_params.get("session_id")
+    if session_id is not None and service_of(request).registry.find(session_id) is None:
+        raise _not_found(session_id)
+
+
+SessionId = Annotated[str, Path(pattern=NAME, description="the session's id")]
+
+
+def _entry(request: Request, session_id: SessionId) -> Entry:
+    entry = service_of(request).registry.find(session_id)
+    if entry is None:
+        raise _not_found(session_id)
+    return entry
+
+
+def _target(request: Request, session_id: SessionId) -> Target:
     entry = service_of(request).registry.get(session_id)
     if entry is None or entry.hosted is None:
-        raise ApiError(404, "Session not found", session_id=session_id[:MAX_DETAIL])
+        raise _not_found(session_id)
     return Target(entry, entry.hosted)
 
 
-def _expected(
-    request: Request, session_id: Annotated[str, Path(pattern=NAME, description="the session's id")]
-) -> Target:
-    return expect(request)
-
-
 ServiceHere = Annotated[Service, Depends(service_of)]
-SessionHere = Annotated[Target, Depends(_expected)]
+EntryHere = Annotated[Entry, Depends(_entry)]
+"""The session of a path, a starting or ending one too."""
+SessionHere = Annotated[Target, Depends(_target)]
+"""One that runs."""
 
 
 def _words(error: RequestValidationError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from importlib.metadata import version
 from typing import Annotated, Any, Final
@@ -34,7 +35,7 @@ from tilewire.server.control.models import (
     WindowSize,
 )
 from tilewire.server.control.png import png
-from tilewire.server.control.routing import ServiceHere, SessionHere, Target, router
+from tilewire.server.control.routing import EntryHere, ServiceHere, SessionHere, Target, router
 from tilewire.server.control.service import Service
 from tilewire.server.registry import Entry, Reason, Refused
 
@@ -94,7 +95,8 @@ def device_url(service: Service, request: Request, *, web: bool = False) -> str:
     """Where devices connect, or `web` browsers; by the name that the caller has for this machine."""
     host, _, port = service.device_address.rpartition(":")
     if host in ("0.0.0.0", "[::]"):
-        host = request.headers["host"].rpartition(":")[0] or request.headers["host"]
+        # As in http://[::1]:8080 and http://[::1].
+        host = re.sub(r":\d*$", "", request.headers["host"])
     secure = service.config.settings.tls_cert is not None
     scheme = ("wss" if secure else "ws") if web else ("tls" if secure else "tcp")
     return f"{scheme}://{host}:{port}" + ("/" if web else "")
@@ -183,10 +185,10 @@ async def keepalive(service: ServiceHere, here: SessionHere) -> KeptAlive:
 
 @routes.post("/api/session/{session_id}/close", responses=described(404))
 @routes.delete("/api/session/{session_id}/close", responses=described(404), operation_id="close_by_delete")
-async def close(service: ServiceHere, here: SessionHere) -> Message:
-    """End a session. Answers when nothing of it is left and its id is free."""
-    await service.registry.close(here.entry.id)
-    return Message(message=f"Session {here.entry.id} closed")
+async def close(service: ServiceHere, here: EntryHere) -> Message:
+    """End a session, a starting one too. Answers when nothing of it is left and its id is free."""
+    await service.registry.close(here.id)
+    return Message(message=f"Session {here.id} closed")
 
 
 @routes.get("/api/sessions", responses=described())

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from tilewire.protocol import Code, Connection, Sender
 from tilewire.server.door import Doorman
-from tilewire.server.limits import MOST_KEYS, Bucket, Meter, Rate, WaitingRoom
+from tilewire.server.limits import MOST_KEYS, Allowance, Bucket, Meter, Rate, WaitingRoom
 from tilewire.server.metered import Metered
 
 from tests.support import device, goodbye_in, hello, served, tcp
@@ -74,12 +74,12 @@ async def test_newcomers_get_in_and_the_flood_makes_room() -> None:
 
 
 async def test_a_meter_counts_and_holds_back(autojump_clock: MockClock) -> None:
-    meter = Meter(1000, 0.0)
+    meter = Meter(Allowance(1000, 0.0))
     assert meter.sent(1000, 0.0) == 0
     assert meter.sent(500, 0.0) == 0.5
     assert meter.received(1000, 0.0) == 0
     assert (meter.down, meter.up) == (1500, 1000)
-    free = Meter(None, 0.0)
+    free = Meter(None)
     assert free.sent(1 << 40, 0.0) == 0
 
 
@@ -102,7 +102,7 @@ class Slate:
 
 async def test_a_device_beyond_its_share_has_a_slow_link(autojump_clock: MockClock) -> None:
     """A second's worth goes at once, the rest at the rate; both ways each have their own."""
-    meter = Meter(1000, trio.current_time())
+    meter = Meter(Allowance(1000, trio.current_time()))
     line, began_s = Metered(Slate(), meter), trio.current_time()
     for _ in range(4):
         await line.send(bytes(1000))
@@ -112,6 +112,23 @@ async def test_a_device_beyond_its_share_has_a_slow_link(autojump_clock: MockClo
         assert len(await line.receive()) == 500
     assert trio.current_time() - began_s == pytest.approx(0.5)
     assert (meter.down, meter.up) == (4000, 2000)
+
+
+async def test_a_device_has_one_share_however_often_it_connects(autojump_clock: MockClock) -> None:
+    allowance = Allowance(1000, trio.current_time())
+    lines = [Metered(Slate(), Meter(allowance)) for _ in range(4)]
+    began_s = trio.current_time()
+
+    async def send(line: Metered) -> None:
+        for _ in range(4):
+            await line.send(bytes(1000))
+
+    async with trio.open_nursery() as nursery:
+        for line in lines:
+            nursery.start_soon(send, line)
+    # 16,000 bytes, the first thousand and what is on its way last at once.
+    assert trio.current_time() - began_s >= 16 - 1 - 4
+    assert [line.meter.down for line in lines] == [4000] * 4
 
 
 async def test_a_thousand_silent_connections_do_not_keep_a_device_out() -> None:
