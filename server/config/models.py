@@ -25,7 +25,6 @@ from tilewire.server.config.outside import Fault, Surroundings
 from tilewire.server.config.values import (
     COMPAT_PORT,
     CONTROL_PORT,
-    Address,
     CompatAddress,
     ControlAddress,
     Count,
@@ -37,7 +36,6 @@ from tilewire.server.config.values import (
     Origins,
     ScreenSize,
     Seconds,
-    Size,
     Text,
     Texts,
     Variable,
@@ -45,6 +43,7 @@ from tilewire.server.config.values import (
     nearest,
     wrong,
 )
+from tilewire.server.values import Address, Size
 
 Kind = Literal["command", "chromium", "firefox"]
 Level = Literal["debug", "info", "warning", "error"]

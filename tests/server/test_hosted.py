@@ -18,7 +18,6 @@ import trio
 from tilewire.protocol import Code
 from tilewire.server.browser import Browser
 from tilewire.server.config.models import Profile, UrlRules
-from tilewire.server.config.values import Size
 from tilewire.server.door import keep_door, open_door
 from tilewire.server.errors import ServerError
 from tilewire.server.handshake import Credentials
@@ -27,6 +26,7 @@ from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import RESTARTS_WITHIN_S, may_restart, open_hosted
 from tilewire.server.program import MARK, mark_of
 from tilewire.server.transport import WebRules
+from tilewire.server.values import Size
 from tilewire.server.x11.process import proc_file, stat_of
 
 from tests.server.floor_counts import XTERM, first_picture
