@@ -189,7 +189,7 @@ class Profile(Model):
     restart: Literal["never", "crash", "always"] = "never"
     """when the program is started again after it ended"""
     restarts: Annotated[int, Field(ge=1, le=1000)] = 5
-    """how often; then the session ends"""
+    """how often within a minute; then the session ends"""
     grace_s: Annotated[float, Field(ge=0, le=60)] = 2.0
     """seconds between the request to end and the kill"""
 
