@@ -29,6 +29,10 @@ _DECOY: Final = secrets.token_bytes(KEY_SIZE)
 """Proves for devices that we do not know: whether a name is known shows to nobody without the key."""
 
 
+BARRED: Final = b""
+"""Instead of the key of a device that is known and may not come in, with a key or without."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guest:
     """Who has come in, and what for."""
@@ -39,6 +43,8 @@ class Guest:
     may_steer: bool = True
     until_s: float = math.inf
     """By trio's clock: then it leaves."""
+    key: bytes | None = field(default=None, repr=False)
+    """Which it has proved to hold."""
 
 
 class Authority(Protocol):
@@ -49,7 +55,7 @@ class Authority(Protocol):
         """Whether a device without a key may come in unproved."""
 
     async def key_of(self, device_id: str) -> bytes | None:
-        """The key of a device that may come in with it."""
+        """The key of a device that may come in with it; BARRED; None: nothing is known of such a device."""
 
     def redeem(self, ticket: bytes) -> Guest | None:
         """Whom a ticket lets in; it is used up with that."""
@@ -109,13 +115,13 @@ async def shake_hands(connection: Connection, transport: Transport, authority: A
         key = await authority.key_of(hello.device_id)
         guest = authority.redeem(hello.ticket) if hello.ticket is not None else None
         method = _method(hello, guest, known=key is not None, open_door=authority.open_door)
-        guest = guest or Guest(method)
+        guest = guest or Guest(method, key=key if method is AuthMethod.HMAC else None)
         reply = m.Reply(version=VERSION, method=method, nonce=secrets.token_bytes(NONCE_SIZE))
         answer = connection.send(reply)
         if method is not AuthMethod.HMAC:
             await transport.send(answer)
             return hello, guest
-        proving = key if key is not None else _DECOY
+        proving = key or _DECOY
         await transport.send(answer + connection.send(connection.make_proof(proving)))
         proof = await _expect(connection, transport, m.Proof)
         connection.check_proof(proving, proof)

@@ -9,19 +9,20 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Literal
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import trio
 
-from tilewire.protocol import AuthMethod, Code, Connection, Point, RemoteProtocolError
+from tilewire.protocol import Code, Connection, Point, RemoteProtocolError
 from tilewire.protocol import messages as m
 from tilewire.server.browser import BrowserGone, Page, Spot, UrlRefused, check_url
+from tilewire.server.browser.urls import carried_addresses
 from tilewire.server.config import Access, Config, Profile, Size
 from tilewire.server.errors import ServerError
 from tilewire.server.events import Events
@@ -186,6 +187,8 @@ class Registry:
         """As long as one of its connections is there."""
         self._arrivals = Rate(config.settings.handshakes_per_minute)
         """Of one device."""
+        self._seated = 0
+        """Viewers, and those on their way in."""
         self._nursery: trio.Nursery | None = None
         self._stopping: str | None = None
 
@@ -287,7 +290,15 @@ class Registry:
 
     async def serve(self, connection: Connection, transport: Transport, hello: m.Hello, guest: Guest) -> None:
         """Serve a device that has shaken hands. Raises RemoteProtocolError for the goodbye that is due."""
+        with ExitStack() as stack:
+            await self._serve(connection, transport, hello, guest, stack)
+
+    async def _serve(
+        self, connection: Connection, transport: Transport, hello: m.Hello, guest: Guest, stack: ExitStack
+    ) -> None:
         try:
+            # Before anything is waited for: many may be on their way in.
+            stack.enter_context(self._seat())
             entry, may_steer = await self._for_device(hello, guest)
         except StoreError as error:
             log.error("%s: what a device may do cannot be read: %s", transport.peer, error)
@@ -297,12 +308,22 @@ class Registry:
         hosted = entry.hosted
         assert hosted is not None
         guest = replace(guest, may_steer=guest.may_steer and may_steer)
-        key = await self._key_of(hello.device_id) if guest.method is AuthMethod.HMAC else None
         # A ticket's holder may call itself anything.
         spender = ("ticket of", guest.session) if guest.session is not None else ("device", hello.device_id)
         allowance = self._allowance(spender)
-        with self._visit(entry, transport, hello.device_id, key, allowance) as line:
+        with self._visit(entry, transport, hello.device_id, guest.key, allowance) as line:
             await hosted.session.serve(connection, line, hello, guest)
+
+    @contextmanager
+    def _seat(self) -> Iterator[None]:
+        """One of those that there are for viewers. Raises Refused."""
+        if self._seated >= self._config.settings.max_viewers:
+            raise Refused(Reason.LIMIT, f"{self._seated} viewers look already")
+        self._seated += 1
+        try:
+            yield
+        finally:
+            self._seated -= 1
 
     def _allowance(self, spender: tuple[str, str]) -> Allowance | None:
         """What all connections of one spender share."""
@@ -341,8 +362,6 @@ class Registry:
         """The session that a device is let into, made where it is due; and whether it may steer. Raises Refused."""
         if guest.session is None and not self._arrivals.take(hello.device_id, trio.current_time()):
             raise Refused(Reason.LIMIT, "this device connects too often: try again in a minute")
-        if sum(len(entry.meters) for entry in self.all()) >= self._config.settings.max_viewers:
-            raise Refused(Reason.LIMIT, f"{self._config.settings.max_viewers} viewers look already")
         if guest.session is not None:
             if hello.session not in (None, guest.session) or hello.profile is not None or hello.url is not None:
                 raise Refused(Reason.NOT_ALLOWED, "the ticket is for another session")
@@ -354,20 +373,33 @@ class Registry:
         own = self._own(device, hello.profile, access)
         if own is None and hello.profile is None and hello.url is None and access.default is None:
             own = self._shared(access)
+        profile = None
         if own is None:
-            own = await self.create(profile=self._profile_for(hello, access), device=device, url=hello.url)
+            profile = self._profile_for(hello, access)
+            await self._until_ended(device, profile)
+            # Another connection of it may have been quicker.
+            own = self._own(device, profile, access)
+        if own is None:
+            own = await self.create(profile=profile, device=device, url=hello.url)
         else:
             await _settled(own)
             if hello.url is not None:
                 await self.load(own.id, hello.url)
         return own, access.may_steer
 
+    async def _until_ended(self, device: str, profile: str) -> None:
+        """Its home may be needed again."""
+        for entry in self.all():
+            if entry.closing is not None and (entry.device, entry.profile.name) == (device, profile):
+                await entry.gone.wait()
+
     async def _access(self, device: str) -> Access:
         """Raises Refused for a device that may nothing."""
         access = self._config.access_of(device)
         row = await self._store.device(device)
         if row is not None:
-            await self._store.seen_device(device)
+            with _told("when a device was seen"):
+                await self._store.seen_device(device)
             if row.profiles:
                 known = tuple(name for name in row.profiles if name in self._config.profiles)
                 default = row.default or (known[0] if len(known) == 1 else None)
@@ -480,6 +512,7 @@ class Registry:
                     hosted.session.touch_screen = _BrowserTouch(hosted)
 
                     def started() -> None:
+                        # What is counted begins here too.
                         entry.hosted, entry.began_s = hosted, trio.current_time()
                         self._events.tell("created", entry.id, profile=entry.profile.name, device=entry.device)
                         task_status.started()
@@ -498,6 +531,9 @@ class Registry:
             failure = reason = "an error of this server"
             log.exception("session %s: an error of this server", entry.id)
         finally:
+            if entry.hosted is not None:
+                # Nobody is let in any more.
+                entry.closing = entry.closing or (Code.INTERNAL, reason)
             await self._forget(entry, reason)
         if failure is not None:
             log.warning("session %s: %s", entry.id, failure)
@@ -515,22 +551,24 @@ class Registry:
 
     async def _forget(self, entry: Entry, reason: str) -> None:
         self._tickets.revoke(entry.id)
-        if entry.usage is not None:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + STORE_S):
-                await self._write_usage(entry)
-                with _told("the end of a session's usage"):
-                    await self._store.end_usage(entry.usage, reason)
-        if entry.hosted is not None:
-            log.info("session %s is over: %s", entry.id, reason)
-            self._events.tell("closed", entry.id, reason=reason)
-        del self._entries[entry.id]
-        entry.gone.set()
+        try:
+            if entry.usage is not None:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + STORE_S):
+                    await self._write_usage(entry)
+                    with _told("the end of a session's usage"):
+                        await self._store.end_usage(entry.usage, reason)
+            if entry.hosted is not None:
+                log.info("session %s is over: %s", entry.id, reason)
+                self._events.tell("closed", entry.id, reason=reason)
+        finally:
+            del self._entries[entry.id]
+            entry.gone.set()
         if self._nursery is not None:
             self._nursery.start_soon(_give_back)
 
     async def _write_usage(self, entry: Entry) -> None:
         async with entry.writing:
-            if entry.usage is None:
+            if entry.usage is None or entry.hosted is None:
                 return
             now = entry.used(trio.current_time())
             seconds, viewer_s, down, up = (new - old for new, old in zip(now, entry.written, strict=True))
@@ -561,7 +599,7 @@ class Registry:
         """Devices that were disabled, removed or given another key leave. Raises StoreError."""
         for line, (device, key) in list(self._proven.items()):
             now = await self._key_of(device)
-            if now is None or not hmac.compare_digest(now, key):
+            if not now or not hmac.compare_digest(now, key):
                 line.end(RemoteProtocolError(Code.AUTH_FAILED, "the device's key is not good any more"))
 
 
@@ -640,6 +678,12 @@ def _told(what: str) -> Iterator[None]:
     except (StoreError, RuntimeError) as error:
         # RuntimeError: there is no thread left to be had.
         log.error("%s cannot be kept: %s", what, error)
+    except Exception:
+        log.exception("%s cannot be kept: an error of this server", what)
+
+
+_OUR_NAMES: Final = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
+"""As Debian and others have them in /etc/hosts."""
 
 
 def _no_such(session_id: str) -> Refused:
@@ -653,12 +697,20 @@ def _is_ours(url: str, ports: frozenset[int]) -> bool:
         return False
     host = parts.hostname
     try:
-        address = ip_address(host)
+        addresses = list(carried_addresses(ip_address(host)))
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost") or host == socket.gethostname().lower()
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_loopback or address.is_unspecified
+        return host in _OUR_NAMES or host.endswith(".localhost") or host == socket.gethostname().lower()
+    return any(address.is_loopback or address.is_unspecified or _is_local(address) for address in addresses)
+
+
+def _is_local(address: IPv4Address | IPv6Address) -> bool:
+    """Whether it is one of this machine's."""
+    with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
 
 
 async def _settled(entry: Entry) -> None:

@@ -23,7 +23,7 @@ from tilewire.server.control import make_app, serve_app
 from tilewire.server.door import Doorman, door_addresses, keep_door, open_door
 from tilewire.server.errors import ServerError
 from tilewire.server.events import Events
-from tilewire.server.handshake import Guest
+from tilewire.server.handshake import BARRED, Guest
 from tilewire.server.hosted.floor import Floor, open_floor
 from tilewire.server.keys import read_keys
 from tilewire.server.limits import Rate, WaitingRoom
@@ -56,16 +56,23 @@ class StoreAuthority:
     open_door: bool
 
     async def key_of(self, device_id: str) -> bytes | None:
-        """The store's goes first: there a key can be taken back."""
+        """The key, or BARRED. Where the store cannot be read nobody comes in by a key, or for want of one."""
         try:
-            key = await self.store.key_of(device_id)
-            if key is None and await self.store.device(device_id) is None:
-                # A device that the store has disabled is not let in by the file.
-                key = self.keys.get(device_id)
+            return await self.current_key(device_id)
         except StoreError as error:
             log.error("the key of a device cannot be read: %s", error)
-            return None
-        return key
+            return BARRED
+
+    async def current_key(self, device_id: str) -> bytes | None:
+        """The same. Raises StoreError.
+
+        The store's goes first: there a key can be taken back, and a device that it has disabled is let in neither by
+        the file nor by an open door.
+        """
+        key = await self.store.key_of(device_id)
+        if key is not None:
+            return key
+        return BARRED if await self.store.device(device_id) is not None else self.keys.get(device_id)
 
     def redeem(self, ticket: bytes) -> Guest | None:
         """Whom a ticket lets in."""
@@ -107,7 +114,7 @@ async def serve(config: Config) -> Ending:
         ports: set[int] = {listener.socket.getsockname()[1] for listener in listeners}
         authority = StoreAuthority(store, tickets, keys, settings.insecure)
         registry = Registry(
-            config, store, floor, tickets, events, own_ports=lambda: frozenset(ports), key_of=authority.key_of
+            config, store, floor, tickets, events, own_ports=lambda: frozenset(ports), key_of=authority.current_key
         )
         service = Service(config, store, registry, tickets, events, door_addresses(listeners)[0])
         doorman = _doorman(config, floor, Rate(settings.handshakes_per_minute))

@@ -332,7 +332,7 @@ def _address(host: str) -> Address | None:
 
 def _why_internal(address: Address) -> str | None:
     """A clause for a link-local or metadata address, also where another one carries it; else None."""
-    for inner in _carried(address):
+    for inner in carried_addresses(address):
         if any(inner in network for network in LINK_LOCAL):
             return f"it is link-local ({inner})" if inner != address else "it is link-local"
         if inner in METADATA_ADDRESSES:
@@ -340,7 +340,7 @@ def _why_internal(address: Address) -> str | None:
     return None
 
 
-def _carried(address: Address) -> Iterator[Address]:
+def carried_addresses(address: Address) -> Iterator[Address]:
     """The address, and IPv4 addresses inside an IPv6 one: gateways and the system's own stack unpack them."""
     yield address
     if isinstance(address, IPv4Address):

@@ -151,6 +151,11 @@ def _time(text: str) -> float:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
+def _forget_output() -> None:
+    """What Python still holds of it must not raise again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+
+
 def _run(work: Callable[[argparse.Namespace], Awaitable[None]], arguments: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A device's name may have signs that the terminal's encoding does not.
@@ -159,12 +164,15 @@ def _run(work: Callable[[argparse.Namespace], Awaitable[None]], arguments: argpa
         trio.run(work, arguments)
         sys.stdout.flush()
     except ServerError as error:
+        if isinstance(error.__cause__, OSError):
+            _forget_output()
         return _fail(str(error))
     except BrokenPipeError:
-        # Whoever read has seen enough. What Python still holds must not raise again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+        # Whoever read has seen enough.
+        _forget_output()
         return 1
     except OSError as error:
+        _forget_output()
         return _fail(f"nothing can be printed: {error.strerror}")
     except KeyboardInterrupt:
         return 130

@@ -251,7 +251,9 @@ def test_usage(tilewire: Command, folder: Path) -> None:
 
 def beside(arguments: Sequence[str], **more: Any) -> subprocess.Popen[bytes]:
     """The command in a process of its own."""
-    return subprocess.Popen([sys.executable, "-c", MAIN, *arguments], stderr=subprocess.PIPE, **more)
+    # Output that is not buffered is not flushed at the end.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.Popen([sys.executable, "-c", MAIN, *arguments], stderr=subprocess.PIPE, env=environment, **more)
 
 
 def test_output_that_goes_nowhere(tilewire: Command, folder: Path) -> None:
