@@ -498,6 +498,9 @@ class Registry:
             failure = reason = "an error of this server"
             log.exception("session %s: an error of this server", entry.id)
         finally:
+            if entry.hosted is not None and not entry.hosted.session.ended:
+                # It broke: its viewers have heard nothing yet.
+                entry.hosted.session.end(Code.STOPPING if failure is None else Code.SESSION_FAILED, reason)
             await self._forget(entry, reason)
         if failure is not None:
             log.warning("session %s: %s", entry.id, failure)
