@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -107,6 +108,24 @@ async def floored(folder: Path, **options: Any) -> AsyncIterator[Floor]:
     """A floor there."""
     async with open_floor(folder / "floor", **{"pool": own_pool(), **options}) as floor:
         yield floor
+
+
+POLLED: Final = 8
+"""Most descriptors that a thread waits for by poll(2), which takes no more than there may be files."""
+
+
+@contextmanager
+def without_descriptors(pid: int = 0) -> Iterator[None]:
+    """A process (0: we) opens no file and no socket inside the block; those that it has stay."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(name) for name in os.listdir(f"/proc/{pid or 'self'}/fd")}
+    # The first ones stay for as long as the process. With less poll(2) would be an error of what goes on.
+    most = next(number for number in range(POLLED + 1) if number not in taken or number == POLLED)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
 BEYOND_ALL: Final = 1 << 47

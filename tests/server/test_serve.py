@@ -6,7 +6,8 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -15,12 +16,14 @@ import trio
 
 from tilewire.protocol import PANELS, Capability
 from tilewire.server.hosted.record import Record
+from tilewire.server.serve import write_token
+from tilewire.server.store import Role, open_store
 from tilewire.simulator.command import first_of
 from tilewire.simulator.device import Device, DeviceError, Setup, open_device
 from tilewire.simulator.stream import StreamError
 
 from bench.serve import page_server
-from tests.server.hosting import new_ground
+from tests.server.hosting import new_ground, without_descriptors
 from tools.serving import PROFILES, WITHIN_S, Serving, serving, tilewire
 
 PANEL = PANELS["mcu"]
@@ -292,6 +295,77 @@ def test_a_program_that_closes_at_once_does_not_slip_by(folder: Path) -> None:
         assert server.call("POST", "/api/session/create", {"profile": "probe"}).status == 201
         server.until(lambda: server.log.count("a session's own program may not connect here") >= 150)
         assert "victim" in {each["session_id"] for each in server.sessions()}
+
+
+def readable(path: Path) -> None:
+    path.chmod(0o640)
+
+
+def of_another(path: Path) -> None:
+    assert os.geteuid() == 0, "this test needs root, to give a file away"
+    os.chown(path, 65534, -1)
+
+
+def link(path: Path) -> None:
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def named_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def no_text(path: Path) -> None:
+    path.write_bytes(b"\xff" * 1000)
+
+
+def of_a_viewer(path: Path) -> None:
+    done = tilewire("token", "add", "--note", "looker", "--role", "viewer", "--json", "--state", path.parent)
+    assert done.returncode == 0, done.stderr
+    path.write_text(json.loads(done.stdout)["token"])
+
+
+@pytest.mark.parametrize("spoil", [readable, of_another, link, named_pipe, no_text, of_a_viewer, Path.unlink])
+async def test_a_token_s_file_that_others_may_have_read_or_written_is_made_anew(
+    folder: Path, spoil: Callable[[Path], None]
+) -> None:
+    state = folder.parent / "state"
+    async with open_store(state) as store:
+        path = await write_token(store, state)
+        first = path.read_text().strip()
+        assert await write_token(store, state) == path
+        assert path.read_text().strip() == first
+        kept = await store.add_token("another", Role.OPERATOR, None)
+        spoil(path)
+        with trio.fail_after(WITHIN_S):
+            assert await write_token(store, state) == path
+        found = path.lstat()
+        assert stat.S_ISREG(found.st_mode)
+        assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, os.geteuid())
+        token = await store.check_token(path.read_text().strip())
+        assert token is not None
+        assert token.role is Role.OPERATOR
+        assert await store.check_token(first) is None
+        assert await store.check_token(kept) is not None
+
+
+def test_without_descriptors_it_goes_on_and_ends_when_it_is_asked_to(folder: Path) -> None:
+    with serving(folder) as server:
+        for name in ("one", "bystander"):
+            assert server.call("POST", "/api/session/create", {"profile": "term", "session_id": name}).status == 201
+        record = Record.load(min((server.state / "sessions").iterdir(), key=lambda path: path.stat().st_ctime_ns))
+        assert record is not None
+        ((program, _),) = record.programs
+        with without_descriptors(server.process.pid):
+            # What it has started ends too, and falls to the server, which looks for such.
+            os.kill(program, signal.SIGKILL)
+            server.until(lambda: "was killed by SIGKILL" in server.log)
+            assert server.process.poll() is None
+        server.until(lambda: [each["session_id"] for each in server.sessions()] == ["bystander"])
+        assert server.call("POST", "/api/session/create", {"profile": "term", "session_id": "one"}).status == 201
+        assert server.end() == 0
+        assert list((server.state / "sessions").iterdir()) == []
 
 
 def test_what_keeps_it_from_starting_is_one_sentence(folder: Path) -> None:
