@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import stat
 from collections.abc import Callable, Iterator
@@ -311,7 +312,17 @@ def link(path: Path) -> None:
     path.symlink_to(path.with_suffix(".elsewhere"))
 
 
-def named_pipe(path: Path) -> None:
+def named_pipe(path: Path) -> int:
+    text = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    # Somebody says through it what the file said; that it stays there takes an open end.
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    os.write(fd, text)
+    return fd
+
+
+def silent_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path, 0o600)
 
@@ -326,9 +337,11 @@ def of_a_viewer(path: Path) -> None:
     path.write_text(json.loads(done.stdout)["token"])
 
 
-@pytest.mark.parametrize("spoil", [readable, of_another, link, named_pipe, no_text, of_a_viewer, Path.unlink])
+@pytest.mark.parametrize(
+    "spoil", [readable, of_another, link, named_pipe, silent_pipe, no_text, of_a_viewer, Path.unlink]
+)
 async def test_a_token_s_file_that_others_may_have_read_or_written_is_made_anew(
-    folder: Path, spoil: Callable[[Path], None]
+    folder: Path, spoil: Callable[[Path], int | None]
 ) -> None:
     state = folder.parent / "state"
     async with open_store(state) as store:
@@ -337,9 +350,10 @@ async def test_a_token_s_file_that_others_may_have_read_or_written_is_made_anew(
         assert await write_token(store, state) == path
         assert path.read_text().strip() == first
         kept = await store.add_token("another", Role.OPERATOR, None)
-        spoil(path)
-        with trio.fail_after(WITHIN_S):
-            assert await write_token(store, state) == path
+        held = spoil(path)
+        assert await write_token(store, state) == path
+        if held is not None:
+            os.close(held)
         found = path.lstat()
         assert stat.S_ISREG(found.st_mode)
         assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, os.geteuid())
@@ -362,10 +376,21 @@ def test_without_descriptors_it_goes_on_and_ends_when_it_is_asked_to(folder: Pat
             os.kill(program, signal.SIGKILL)
             server.until(lambda: "was killed by SIGKILL" in server.log)
             assert server.process.poll() is None
+        assert "orphans are not let go of" not in server.log
         server.until(lambda: [each["session_id"] for each in server.sessions()] == ["bystander"])
         assert server.call("POST", "/api/session/create", {"profile": "term", "session_id": "one"}).status == 201
         assert server.end() == 0
         assert list((server.state / "sessions").iterdir()) == []
+
+
+def test_it_takes_as_many_descriptors_as_there_may_be(folder: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard))
+    try:
+        with serving(folder) as server:
+            assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_what_keeps_it_from_starting_is_one_sentence(folder: Path) -> None:
