@@ -432,10 +432,7 @@ async def test_where_the_killer_of_a_user_fails_its_programs_are_killed_one_by_o
 # A browser that dies early.
 
 
-async def test_a_chromium_that_dies_while_it_loads_its_first_page(
-    floor: Floor, watch: Watch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "tilewire.server.hosted")
+async def test_a_chromium_that_dies_while_it_loads_its_first_page(floor: Floor, watch: Watch) -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener:
         # Nobody answers: it waits for the page for as long as it lives.
@@ -448,6 +445,38 @@ async def test_a_chromium_that_dies_while_it_loads_its_first_page(
             async with asked:
                 kill(made.hosted.program_pid)
                 ending = await made.ending()
+    assert (ending.code, ending.text) == (Code.SESSION_ENDED, "chromium was killed by SIGKILL")
+
+
+HANGS_UP = """#!/usr/bin/python3
+import json, os, time
+said = b""
+while True:
+    *calls, said = (said + os.read(3, 65536)).split(b"\\0")
+    for call in map(json.loads, calls):
+        if call["method"] == "Page.navigate":
+            os.closerange(3, 5)
+            time.sleep(1000)
+        os.write(4, json.dumps({"id": call["id"], "result": {"sessionId": "S"}}).encode() + b"\\0")
+        if call["method"] == "Target.setDiscoverTargets":
+            page = {"targetInfo": {"targetId": "T", "type": "page", "url": "about:blank"}}
+            os.write(4, json.dumps({"method": "Target.targetCreated", "params": page}).encode() + b"\\0")
+"""
+"""Like a browser, until it is to load a page."""
+
+
+async def test_a_browser_that_hangs_up_while_it_loads_its_first_page(
+    floor: Floor, watch: Watch, ground: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tilewire.server.hosted")
+    program = ground / "chromium"
+    program.write_text(HANGS_UP)
+    program.chmod(0o755)
+    path = f"{ground}:{os.environ['PATH']}"
+    browser = profile(kind="chromium", command=(), url="http://127.0.0.1/", environment={"PATH": path})
+    async with running(spec(browser), floor) as made:
+        watch.show(made.hosted)
+        ending = await made.ending()
     assert (ending.code, ending.text) == (Code.SESSION_ENDED, "chromium was killed by SIGKILL")
     assert "session one: the browser has ended" in caplog.text
 
