@@ -6,20 +6,19 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Final, TypeVar
 
 import trio
 
 from tilewire.protocol import DEFAULT_PANEL, PANELS
-from tilewire.protocol.constants import MAX_PIXELS, MAX_SIDE, PORT
+from tilewire.protocol.constants import PORT
 from tilewire.server.config import add_flags, given_flags, load_config
 from tilewire.server.config.check import check
 from tilewire.server.display import DisplayError
-from tilewire.server.door import is_loopback, parse_address
 from tilewire.server.errors import ServerError
 from tilewire.server.handshake import Credentials
 from tilewire.server.keys import read_keys
@@ -29,29 +28,13 @@ from tilewire.server.serve import serve
 from tilewire.server.store.cli import Place, add_parsers
 from tilewire.server.tls import Security, server_context
 from tilewire.server.transport import WebRules
+from tilewire.server.values import Address, parse_address, parse_origin, parse_size
 from tilewire.server.x11.process import adopt_orphans
 
-MIN_SIDE = 16
-"""The narrowest rectangle that a device may be limited to; a smaller screen is a typing error."""
+T = TypeVar("T")
 
 RECORD_MIB: Final = 1024
 """Hours of work, and what a disk that nobody looks at can spare."""
-
-DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-"""Browsers leave these out of an origin."""
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """WxH within what a panel may be."""
-    width, _, height = text.lower().partition("x")
-    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, such as 1024x600")
-    size = int(width), int(height)
-    if not all(MIN_SIDE <= side <= MAX_SIDE for side in size) or size[0] * size[1] > MAX_PIXELS:
-        raise argparse.ArgumentTypeError(
-            f"{text} is out of bounds: {MIN_SIDE} to {MAX_SIDE} pixels a side, {MAX_PIXELS} in all"
-        )
-    return size
 
 
 def parse_fps(text: str) -> int:
@@ -67,27 +50,16 @@ def _mebibytes(text: str) -> int:
     return int(text)
 
 
-def _listen_address(text: str) -> tuple[str, int]:
-    try:
-        return parse_address(text, PORT)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _written(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """As argparse wants it, which has sentences of its own for a ValueError."""
 
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-def _origin(text: str) -> str:
-    """As browsers write it: lower case, without the scheme's own port and without a path."""
-    try:
-        parts = urlsplit(text.lower())
-        port = parts.port
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an origin") from None
-    if parts.scheme not in DEFAULT_PORTS:
-        # Other schemes, such as an extension's, have no such rules, and some pages have the origin null.
-        return text
-    if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an origin, such as https://example.org")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, DEFAULT_PORTS[parts.scheme]) else "")
+    return parsed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,8 +71,8 @@ def parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--listen",
-        type=_listen_address,
-        default=("127.0.0.1", PORT),
+        type=_written(partial(parse_address, default_port=PORT)),
+        default=Address("127.0.0.1", PORT),
         metavar="HOST:PORT",
         help=f"where devices connect (127.0.0.1:{PORT})",
     )
@@ -112,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument("--tls-only", action="store_true", help="refuse whoever does not speak TLS")
     shared.add_argument(
         "--allow-origin",
-        type=_origin,
+        type=_written(parse_origin),
         action="append",
         default=[],
         metavar="ORIGIN",
@@ -141,10 +113,13 @@ def parser() -> argparse.ArgumentParser:
         "run", parents=[shared], help="start a program on a screen of its own and serve it"
     )
     run_command.add_argument(
-        "--size", type=parse_size, default=(1024, 600), metavar="WxH", help="of the screen (1024x600)"
+        "--size", type=_written(parse_size), default=(1024, 600), metavar="WxH", help="of the screen (1024x600)"
     )
     run_command.add_argument(
-        "--max-size", type=parse_size, metavar="WxH", help="as large as a device may make the screen (as it is)"
+        "--max-size",
+        type=_written(parse_size),
+        metavar="WxH",
+        help="as large as a device may make the screen (as it is)",
     )
     run_command.add_argument("program", nargs="+", metavar="-- COMMAND", help="the program and its arguments")
     attach_command = commands.add_parser("attach", parents=[shared], help="serve an X display that runs already")
@@ -191,14 +166,14 @@ def _record(arguments: argparse.Namespace) -> RecordOptions | None:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    host, port = arguments.listen
+    address = arguments.listen
     keys = read_keys(arguments.keys) if arguments.keys else {}
-    if not keys and not arguments.insecure and not is_loopback(host):
-        raise ServerError(f"{host} is not loopback: give --keys FILE, or --insecure to let everybody in")
+    if not keys and not arguments.insecure and not address.loopback:
+        raise ServerError(f"{address.host} is not loopback: give --keys FILE, or --insecure to let everybody in")
     return Options(
         security=_security(arguments),
-        host=host,
-        port=port,
+        host=address.host,
+        port=address.port,
         fps=arguments.fps,
         credentials=Credentials(keys, open_door=arguments.insecure or not keys),
         rules=WebRules(frozenset(arguments.allow_origin), frozenset(arguments.allow_host)),

@@ -6,7 +6,6 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
 
 import trio
@@ -36,33 +35,6 @@ Serve = Callable[[Connection, Transport, m.Hello, Guest], Awaitable[None]]
 
 SEND_BUFFER: Final = 128 << 10
 """Of the kernel, for one connection: what lies there is old by the time it is read."""
-
-
-def parse_address(text: str, default_port: int) -> tuple[str, int]:
-    """HOST:PORT, HOST or [IPv6]:PORT. Raises ValueError."""
-    host, port_text = text, ""
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(f"{text!r} is not HOST:PORT")
-        port_text = rest[1:]
-    elif text.count(":") == 1:
-        host, port_text = text.split(":")
-    elif ":" in text:
-        raise ValueError(f"{text!r} is not HOST:PORT; an IPv6 address stands in brackets")
-    if port_text and not (port_text.isascii() and port_text.isdigit() and int(port_text) <= 65535):
-        raise ValueError(f"{port_text!r} is not a port")
-    return host or "127.0.0.1", int(port_text) if port_text else default_port
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect there."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def open_door(host: str, port: int) -> list[trio.SocketListener]:

@@ -6,7 +6,7 @@ from tilewire.server.config.load import load_config
 from tilewire.server.config.models import Access, AccessRule, Config, Profile, Settings, UrlRules
 from tilewire.server.config.sources import add_flags, given_flags
 from tilewire.server.config.tables import settings_table
-from tilewire.server.config.values import Address, Size
+from tilewire.server.values import Address, Size
 
 __all__ = [
     "load_config",

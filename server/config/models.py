@@ -25,7 +25,6 @@ from tilewire.server.config.outside import Fault, Surroundings
 from tilewire.server.config.values import (
     COMPAT_PORT,
     CONTROL_PORT,
-    Address,
     CompatAddress,
     ControlAddress,
     Count,
@@ -37,7 +36,6 @@ from tilewire.server.config.values import (
     Origins,
     ScreenSize,
     Seconds,
-    Size,
     Text,
     Texts,
     Variable,
@@ -45,6 +43,7 @@ from tilewire.server.config.values import (
     nearest,
     wrong,
 )
+from tilewire.server.values import Address, Size
 
 Kind = Literal["command", "chromium", "firefox"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -190,7 +189,7 @@ class Profile(Model):
     restart: Literal["never", "crash", "always"] = "never"
     """when the program is started again after it ended"""
     restarts: Annotated[int, Field(ge=1, le=1000)] = 5
-    """how often; then the session ends"""
+    """how often within a minute; then the session ends"""
     grace_s: Annotated[float, Field(ge=0, le=60)] = 2.0
     """seconds between the request to end and the kill"""
 

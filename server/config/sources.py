@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from tilewire.server.config.models import Settings
-from tilewire.server.config.values import MARKS, Address, Size
+from tilewire.server.config.values import MARKS
+from tilewire.server.values import Address, Size
 
 WORDS: Final = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _DEST: Final = "setting_"

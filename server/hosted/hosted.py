@@ -23,7 +23,6 @@ from tilewire.server.browser import (
     trust_certificates,
 )
 from tilewire.server.config.models import Profile
-from tilewire.server.config.values import Size
 from tilewire.server.display import Display, DisplayError, DisplayLost, DisplayRefused, open_display
 from tilewire.server.errors import ServerError
 from tilewire.server.hosted.commands import command_of, first_page, set_keyboard
@@ -34,6 +33,7 @@ from tilewire.server.hosted.variables import PATH, variables
 from tilewire.server.program import in_thread
 from tilewire.server.run import LAST_WORDS_S, Ending
 from tilewire.server.session import Session
+from tilewire.server.values import Size
 from tilewire.server.x11.process import ending as how_it_ended
 from tilewire.server.xvfb import XvfbServer, start_xvfb, wait_managed
 

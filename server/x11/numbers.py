@@ -8,7 +8,9 @@ socket of a running display and put its own there.
 from __future__ import annotations
 
 import os
+import re
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ SOCKETS: Final = Path("/tmp/.X11-unix")
 """Where X servers have theirs."""
 
 _LOCKS: Final = Path("/tmp")
+_LOCK_BYTES: Final = 11
 # As many as -displayfd looks at.
 _NUMBERS: Final = 65536 - 6000
 _CLAIMS: Final = 10
@@ -116,18 +119,33 @@ def _lock(lock: Path) -> bool:
             except FileExistsError:
                 if not _is_stale(lock):
                     return False
-                lock.unlink(missing_ok=True)
+                try:
+                    lock.unlink(missing_ok=True)
+                except PermissionError:
+                    # Another user's, in a folder with the sticky bit.
+                    return False
             else:
                 return True
     return False
 
 
 def _is_stale(lock: Path) -> bool:
+    """Whether its maker is gone: there is no such process, or it has become somebody else's."""
     try:
-        maker = int(lock.read_text())
-        os.kill(maker, 0)
-    except (ProcessLookupError, FileNotFoundError):
+        # Anybody can put anything there, a FIFO or a link too.
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
         return True
-    except (OSError, ValueError, OverflowError):
+    except OSError:
         return False
-    return False
+    try:
+        found = os.fstat(descriptor)
+        text = os.read(descriptor, _LOCK_BYTES + 1) if stat.S_ISREG(found.st_mode) else b""
+    finally:
+        os.close(descriptor)
+    if not re.fullmatch(rb" {0,9}[1-9][0-9]{0,9}\n", text):
+        return False
+    try:
+        return os.stat(f"/proc/{int(text)}").st_uid != found.st_uid
+    except FileNotFoundError:
+        return True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from Xlib import X, error
 from Xlib.ext import randr
+from Xlib.protocol import request
 
 from tilewire.server.x11.errors import DisplayRefused
 
@@ -58,12 +59,17 @@ class Sizes:
         if not (limits.min_width <= width <= limits.max_width and limits.min_height <= height <= limits.max_height):
             bounds = f"{limits.min_width}x{limits.min_height} to {limits.max_width}x{limits.max_height}"
             raise DisplayRefused(f"the screen cannot be {width}x{height}: the X server takes {bounds}")
-        if self._wire.screen_size() == (width, height):
+        former = self._wire.screen_size()
+        if former == (width, height):
             return
+        pointer = request.QueryPointer(display=self._wire, window=self._wire.root)
         try:
             self._change(width, height)
         except error.XError as problem:
             raise DisplayRefused(f"the X server does not make its screen {width}x{height}: {_name(problem)}") from None
+        if (pointer.root_x, pointer.root_y) == (former[0] // 2, former[1] // 2):
+            # Where the X server puts it first, and programs find what is typed. It would be at an edge now.
+            self._wire.move_pointer(width // 2, height // 2)
 
     def _change(self, width: int, height: int) -> None:
         resources = self._resources()

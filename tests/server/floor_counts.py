@@ -23,12 +23,12 @@ from typing import Final
 import trio
 
 from tilewire.server.config.models import Profile
-from tilewire.server.config.values import Size
 from tilewire.server.display import open_display
 from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import Hosted, open_hosted
 from tilewire.server.hosted.leftovers import SHARED_FOLDERS, segments
 from tilewire.server.program import mark_of, uids_of
+from tilewire.server.values import Size
 from tilewire.server.x11.numbers import SOCKETS
 from tilewire.server.x11.process import stat_of
 

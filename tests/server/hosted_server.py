@@ -17,10 +17,10 @@ from typing import Any
 import trio
 
 from tilewire.server.config.models import Profile
-from tilewire.server.config.values import Size
 from tilewire.server.hosted.accounts import Pool
 from tilewire.server.hosted.floor import open_floor
 from tilewire.server.hosted.hosted import Spec, open_hosted
+from tilewire.server.values import Size
 
 SIZE = Size(320, 200)
 POOL_UIDS = 50

@@ -20,12 +20,12 @@ import trio
 import trio.testing
 
 from tilewire.server.config.models import Profile
-from tilewire.server.config.values import Size
 from tilewire.server.hosted.accounts import Pool
 from tilewire.server.hosted.floor import Floor, open_floor
 from tilewire.server.hosted.hosted import Hosted, Spec, open_hosted
 from tilewire.server.program import uids_of
 from tilewire.server.run import Ending
+from tilewire.server.values import Size
 from tilewire.server.x11.process import launcher, stat_of
 
 WITHIN_S: Final = 30.0

@@ -61,6 +61,21 @@ async def test_the_screen_becomes_as_large_as_asked_for(xvfb: XvfbServer) -> Non
                 assert display.pointer == (size[0] - 1, size[1] - 1)
 
 
+async def test_a_pointer_that_nobody_moved_stays_in_the_middle(xvfb: XvfbServer) -> None:
+    """Without a window manager keys go to the window below it."""
+    async with settled(xvfb.display_name) as display:
+        await display.capture()
+        assert display.pointer == (WIDTH // 2, HEIGHT // 2)
+        for size in ((100, 60), (WIDTH, HEIGHT)):
+            await display.resize(*size)
+            await display.capture()
+            assert display.pointer == (size[0] // 2, size[1] // 2)
+        await display.inject([PointerMove(90, 50)], owner=1, serial=1)
+        await display.resize(100, 60)
+        await display.capture()
+        assert display.pointer == (90, 50)
+
+
 async def test_a_program_is_told(xvfb: XvfbServer) -> None:
     async with settled(xvfb.display_name) as display:
         await display.resize(160, 120)

@@ -19,7 +19,6 @@ from tilewire.protocol import Code
 from tilewire.protocol import messages as m
 from tilewire.server.browser import Browser
 from tilewire.server.config.models import Profile, UrlRules
-from tilewire.server.config.values import Size
 from tilewire.server.door import keep_door, open_door
 from tilewire.server.errors import ServerError
 from tilewire.server.handshake import Credentials
@@ -28,6 +27,7 @@ from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import RESTARTS_WITHIN_S, may_restart, open_hosted
 from tilewire.server.program import MARK, mark_of
 from tilewire.server.transport import WebRules
+from tilewire.server.values import Size
 from tilewire.server.x11.process import proc_file, stat_of
 
 from tests.server.floor_counts import XTERM, first_picture

@@ -63,6 +63,34 @@ def test_a_lock_that_says_nothing_is_left_alone(locks: Path, text: str) -> None:
     assert lock.read_text() == text
 
 
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
+def test_what_is_no_file_is_left_alone(locks: Path, tmp_path: Path, kind: str) -> None:
+    with reserved_number() as lowest:
+        pass
+    lock = locks / f".X{lowest}-lock"
+    dead = tmp_path / "dead"
+    dead.write_text(f"{2**22 + 1:10}\n")
+    if kind == "fifo":
+        os.mkfifo(lock)
+    elif kind == "link":
+        lock.symlink_to(dead)
+    else:
+        lock.mkdir()
+    with reserved_number() as other:
+        assert other > lowest
+    assert lock.lstat()
+
+
+def test_a_process_of_another_user_has_not_made_it(locks: Path) -> None:
+    with reserved_number() as lowest:
+        pass
+    lock = locks / f".X{lowest}-lock"
+    lock.write_text(f"{os.getpid():10}\n")
+    os.chown(lock, 600_001, 600_001)
+    with reserved_number() as again:
+        assert again == lowest
+
+
 def test_no_lock_can_be_made(locks: Path) -> None:
     locks.rmdir()
     with pytest.raises(DisplayError, match=r"^no display number can be reserved: .*No such file"):

@@ -180,9 +180,9 @@ RUN = ("run", LISTEN, "--size", "200x120", "--")
         (("--size", "٣٢x٣٢"), "'٣٢x٣٢' is not WIDTHxHEIGHT, such as 1024x600"),
         (("--fps", "0"), "'0' is not from 1 to 60"),
         (("--fps", "61"), "'61' is not from 1 to 60"),
-        (("--listen", "127.0.0.1:70000"), "'70000' is not a port"),
-        (("--listen", "127.0.0.1:http"), "'http' is not a port"),
-        (("--listen", "::1"), "'::1' is not HOST:PORT; an IPv6 address stands in brackets"),
+        (("--listen", "127.0.0.1:70000"), "'70000' is not a port: 0 to 65535"),
+        (("--listen", "127.0.0.1:http"), "'http' is not a port: 0 to 65535"),
+        (("--listen", "::1"), "'::1' is not HOST:PORT; an IPv6 address stands in brackets, such as [::1]:7800"),
     ],
 )
 async def test_a_value_that_is_out_of_bounds(arguments: tuple[str, ...], sentence: str) -> None:

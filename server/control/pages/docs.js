@@ -15,6 +15,11 @@ function prose(text) {
   return text.split("`").map((part, index) => index % 2 ? make("code", {}, part) : part);
 }
 
+/** A path that may break after its slashes. */
+function breakable(path) {
+  return path.split(/(?<=\/)/).flatMap((part, index) => index ? [document.createElement("wbr"), part] : [part]);
+}
+
 const byId = (id) => document.getElementById(id);
 let components = {};
 
@@ -166,7 +171,7 @@ function caller(method, path, operation) {
 
 function section(method, path, operation) {
   const summary = make("summary", {}, make("span", { class: `method ${method}` }, method.toUpperCase()),
-    make("span", { class: "path" }, path), make("span", { class: "quiet" }, operation.summary ?? ""));
+    make("span", { class: "path" }, ...breakable(path)), make("span", { class: "quiet" }, operation.summary ?? ""));
   const inner = make("div", { class: "inner" });
   const block = make("details", { id: operation.operationId }, summary, inner);
   block.addEventListener("toggle", () => {
@@ -215,7 +220,8 @@ async function main() {
     byId("contents").append(make("h2", {}, tag));
     main.append(make("h2", {}, tag));
     for (const [method, path, operation] of operations) {
-      const link = make("a", { href: `#${operation.operationId}` }, `${method.toUpperCase()} ${path}`);
+      const link = make("a", { href: `#${operation.operationId}` }, `${method.toUpperCase()} `,
+        ...breakable(path));
       byId("contents").append(link);
       main.append(section(method, path, operation));
     }
