@@ -8,9 +8,9 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -18,6 +18,8 @@ from tilewire.server.errors import ServerError
 from tilewire.server.x11.process import Child, Stat, launcher, orphans, proc_file, reap_orphans, start_child, stat_of
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MARK: Final = "TILEWIRE_PROGRAM"
 """In the environment of everything a program starts: what left its process group is found by it."""
@@ -29,6 +31,23 @@ CALM_LOOKS: Final = 3
 STROKES: Final = 50
 KILLER_S: Final = 5.0
 """The launcher's kill of a whole user takes a millisecond."""
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """What `work` returns, from a worker thread; where none can be had, from here: a session is ended anyway."""
+    begun = False
+
+    def begin() -> T:
+        nonlocal begun
+        begun = True
+        return work()
+
+    try:
+        return await trio.to_thread.run_sync(begin)
+    except RuntimeError:
+        if begun:
+            raise
+    return work()
 
 
 def find_command(command: Sequence[str]) -> None:
@@ -102,7 +121,16 @@ class Traces:
             deadline = trio.current_time() + GIVE_UP_S
             calm = 0
             while True:
-                found = await trio.to_thread.run_sync(self._kill)
+                try:
+                    found = await in_thread(self._kill)
+                except OSError as error:
+                    # Without a descriptor left nobody can be looked for: perhaps there is one again in a moment.
+                    if trio.current_time() > deadline:
+                        log.warning("what the program has started cannot be looked for: %s", error)
+                        break
+                    calm = 0
+                    await trio.sleep(SWEEP_S)
+                    continue
                 self.ended |= found
                 reap_orphans()
                 calm = 0 if found else calm + 1
@@ -128,7 +156,7 @@ class Traces:
             return bool(kill([stat for stat in _processes() if not stat.is_dead and mark_of(stat.pid) == mark]))
 
         with trio.CancelScope(shield=True), trio.move_on_after(GIVE_UP_S):
-            while await trio.to_thread.run_sync(strike):
+            while await in_thread(strike):
                 reap_orphans()
                 await trio.sleep(SWEEP_S)
 

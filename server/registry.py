@@ -494,7 +494,7 @@ class Registry:
             checked = check_url(url, profile.url_rules)
         except UrlRefused as refusal:
             raise Refused(Reason.INVALID, str(refusal)) from refusal
-        if _is_ours(checked, self._own_ports()):
+        if is_ours(checked, self._own_ports()):
             raise Refused(Reason.INVALID, f"{checked} is this server itself")
         return checked
 
@@ -532,8 +532,11 @@ class Registry:
             log.exception("session %s: an error of this server", entry.id)
         finally:
             if entry.hosted is not None:
-                # Nobody is let in any more.
-                entry.closing = entry.closing or (Code.INTERNAL, reason)
+                # Nobody is let in any more, and who is in has heard nothing yet where it broke.
+                code = Code.STOPPING if failure is None else Code.SESSION_FAILED
+                entry.closing = entry.closing or (code, reason)
+                if not entry.hosted.session.ended:
+                    entry.hosted.session.end(code, reason)
             await self._forget(entry, reason)
         if failure is not None:
             log.warning("session %s: %s", entry.id, failure)
@@ -690,7 +693,7 @@ def _no_such(session_id: str) -> Refused:
     return Refused(Reason.NOT_FOUND, f"there is no session {session_id!r}")
 
 
-def _is_ours(url: str, ports: frozenset[int]) -> bool:
+def is_ours(url: str, ports: frozenset[int]) -> bool:
     """Whether a canonical URL leads to one of our own ports on this machine. What a name leads to is not known here."""
     parts = urlsplit(url)
     if (parts.port or WEB_PORTS.get(parts.scheme)) not in ports or parts.hostname is None:

@@ -179,12 +179,19 @@ def _inmates(floor: Floor) -> Callable[[trio.SocketStream], bool]:
 
 
 async def write_token(store: Store, folder: Path) -> Path:
-    """The file with an operator's token, for this user to read. One that is good stays. Raises ServerError."""
+    """The file with an operator's token, for this user alone to read. Raises ServerError.
+
+    One that is good stays; otherwise all tokens that were made for it are revoked.
+    """
     path = folder / TOKEN_FILE
     text = await trio.to_thread.run_sync(_read_token, path)
     token = await store.check_token(text) if text else None
     if token is not None and token.role is Role.OPERATOR:
         return path
+    # Whoever may have read an earlier one is not let in by it.
+    for earlier in await store.tokens():
+        if earlier.note == TOKEN_FILE:
+            await store.revoke_token(earlier.id)
     text = await store.add_token(TOKEN_FILE, Role.OPERATOR, None)
     new = path.with_suffix(".new")
     try:
@@ -200,7 +207,7 @@ async def write_token(store: Store, folder: Path) -> Path:
 def _read_token(path: Path) -> str:
     """What the file holds; nothing where others could have read or written it."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
             found = os.fstat(file.fileno())
             private = not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO) and found.st_uid == os.geteuid()
             if stat.S_ISREG(found.st_mode) and private:

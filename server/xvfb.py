@@ -13,11 +13,13 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import trio
 
+from tilewire.server.program import in_thread
 from tilewire.server.x11.errors import DisplayError
 from tilewire.server.x11.numbers import clear_display, reserved_number, socket_path
 from tilewire.server.x11.process import GRACE_S, Child, ending, start_child
@@ -104,7 +106,7 @@ async def start_xvfb(
                         # Unless it was killed it has done that itself.
                         if name is not None and socket_path(name).exists():
                             with trio.CancelScope(shield=True):
-                                await trio.to_thread.run_sync(clear_display, name)
+                                await in_thread(partial(clear_display, name))
 
 
 async def _display_name(numbers: trio.abc.ReceiveStream, process: Child, messages: Path) -> str:

@@ -22,7 +22,7 @@ from tilewire.server.hosted.folders import remove_tree
 from tilewire.server.hosted.leftovers import boot_id, is_alive, remove_of_user, remove_segments
 from tilewire.server.hosted.place import PASSABLE, PRIVATE, KeptHome, Place, load_kept, make_private
 from tilewire.server.hosted.record import RECORD, Record
-from tilewire.server.program import Traces, kill
+from tilewire.server.program import Traces, in_thread, kill
 from tilewire.server.x11.numbers import clear_display
 from tilewire.server.x11.process import Account, adopt_orphans, launcher, reap_orphans
 
@@ -166,7 +166,7 @@ class Floor:
                 _remove_session(place.folder)
 
             try:
-                await trio.to_thread.run_sync(tidy)
+                await in_thread(tidy)
             except OSError as error:
                 # Its record stays, so the next server tries again.
                 log.warning("the session's folder %s is not removed: %s", place.folder, error)

@@ -30,6 +30,7 @@ from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.parts import Part, Pipes, find_program, start_part
 from tilewire.server.hosted.place import Place
 from tilewire.server.hosted.variables import PATH, variables
+from tilewire.server.program import in_thread
 from tilewire.server.run import LAST_WORDS_S, Ending
 from tilewire.server.session import Session
 from tilewire.server.values import Size
@@ -309,7 +310,7 @@ class Hosted:
         if self.uid is None:
             # Whose shared memory is whose can only be told by who made it.
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._place.traces.look)
+                await in_thread(self._place.traces.look)
         for part in self._parts.values():
             part.ask_to_end(self.spec.profile.grace_s)
 

@@ -11,6 +11,7 @@ without either the children of a killed server stay.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import signal
@@ -28,6 +29,8 @@ import trio
 
 GRACE_S: Final = 2.0
 """Between SIGTERM and SIGKILL."""
+LOOK_S: Final = 0.02
+"""Between two looks for whether a child has ended, where no descriptor is left to be told by."""
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SENTENCE_BYTES: Final = 4096
 _PROC_BYTES: Final = 65536
@@ -212,7 +215,14 @@ class Child:
 
     async def wait(self) -> int:
         """Return its exit status once it has ended: negative for a signal, as `subprocess` has it."""
-        pidfd = os.pidfd_open(self.pid)
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            while (status := self.status) is None:  # noqa: ASYNC110 - without a descriptor nobody tells
+                await trio.sleep(LOOK_S)
+            return status
         try:
             await trio.lowlevel.wait_readable(pidfd)
         finally:

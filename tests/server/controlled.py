@@ -19,7 +19,8 @@ from tilewire.server.control import Patience, make_app, serve_app
 from tilewire.server.door import Doorman, door_addresses, keep_door, open_door
 from tilewire.server.events import Events
 from tilewire.server.handshake import Guest
-from tilewire.server.registry import Registry
+from tilewire.server.hosted.hosted import open_hosted
+from tilewire.server.registry import OpenHosted, Registry
 from tilewire.server.store import Role, Store, open_store
 from tilewire.server.tickets import Tickets
 from tilewire.server.tls import Security
@@ -112,13 +113,14 @@ async def controlled(
     patience: Patience | None = None,
     doorman: Doorman | None = None,
     app_options: dict[str, Any] | None = None,
+    open_session: OpenHosted = open_hosted,
     **settings: Any,
 ) -> AsyncIterator[Controlled]:
     """A whole server: store, sessions, the device port and the control port, all of it real."""
     wanted = config(folder, *profiles, **settings)
     async with open_store(folder / "state", serving=True, clock=clock) as store, floored(folder) as floor:
         tickets, events = Tickets(), Events()
-        registry = Registry(wanted, store, floor, tickets, events)
+        registry = Registry(wanted, store, floor, tickets, events, open_session=open_session)
         operator = await store.add_token("test", Role.OPERATOR, None)
         viewer = await store.add_token("test", Role.VIEWER, None)
         listeners = await open_door(LOOPBACK, 0)

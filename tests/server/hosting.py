@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from subprocess import PIPE
 from typing import Any, Final
 
 import trio
+import trio.testing
 
 from tilewire.server.config.models import Profile
 from tilewire.server.hosted.accounts import Pool
@@ -105,6 +108,54 @@ async def floored(folder: Path, **options: Any) -> AsyncIterator[Floor]:
     """A floor there."""
     async with open_floor(folder / "floor", **{"pool": own_pool(), **options}) as floor:
         yield floor
+
+
+POLLED: Final = 8
+"""Most descriptors that a thread waits for by poll(2), which takes no more than there may be files."""
+
+
+@contextmanager
+def without_descriptors(pid: int = 0) -> Iterator[None]:
+    """A process (0: we) opens no file and no socket inside the block; those that it has stay."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(name) for name in os.listdir(f"/proc/{pid or 'self'}/fd")}
+    # The first ones stay for as long as the process. With less poll(2) would be an error of what goes on.
+    most = next(number for number in range(POLLED + 1) if number not in taken or number == POLLED)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+BEYOND_ALL: Final = 1 << 47
+"""Bytes of a thread's stack: more than a process's addresses."""
+
+
+@asynccontextmanager
+async def without_threads() -> AsyncIterator[None]:
+    """No thread can be had inside the block, as where a user has as many as the system allows."""
+    release = threading.Event()
+    any_number = trio.CapacityLimiter(1000)
+    async with trio.open_nursery() as nursery:
+        full = trio.Event()
+
+        async def occupy() -> None:
+            try:
+                await trio.to_thread.run_sync(release.wait, limiter=any_number)
+            except RuntimeError:
+                full.set()
+
+        before = threading.stack_size(BEYOND_ALL)
+        try:
+            # Those that trio keeps are taken one by one; then there are none.
+            while not full.is_set():
+                nursery.start_soon(occupy)
+                await trio.testing.wait_all_tasks_blocked()
+            yield
+        finally:
+            threading.stack_size(before)
+            release.set()
 
 
 async def until(condition: Callable[[], object], what: str = "") -> None:

@@ -775,6 +775,42 @@ async def test_what_is_no_browser_is_said(nothing_stays_open: None) -> None:
                 raise AssertionError
 
 
+ODD: Final = """
+import json, os, sys
+said = b""
+while data := os.read(3, 65536):
+    *calls, said = (said + data).split(b"\\0")
+    for call in map(json.loads, calls):
+        answer = {"id": call["id"], "result": {}}
+        messages = [json.dumps(answer)]
+        if call["method"] == "Target.setDiscoverTargets":
+            page = {"targetId": "T", "type": "page", "url": "about:blank"}
+            messages.append(json.dumps({"method": "Target.targetCreated", "params": {"targetInfo": page}}))
+        if call["method"] == "Target.attachToTarget":
+            messages = [json.dumps({**answer, "result": {"sessionId": "S"}})]
+        if call["method"] == "Page.getLayoutMetrics":
+            side = '{"clientWidth": SIDE, "clientHeight": SIDE}'.replace("SIDE", sys.argv[1])
+            names = "cssLayoutViewport", "cssVisualViewport", "layoutViewport"
+            result = ", ".join(f'"{name}": {side}' for name in names)
+            messages = [f'{{"id": {call["id"]}, "result": {{{result}}}}}']
+        for message in messages:
+            os.write(4, message.encode() + b"\\0")
+"""
+"""Answers like a browser whose page has sides of any number."""
+
+
+@pytest.mark.parametrize("side", ["1e999", "-1e999", "NaN", "0", '"x"', "null"])
+async def test_a_measure_that_is_no_number_of_pixels_is_none(side: str, nothing_stays_open: None) -> None:
+    command = ["python3", "-c", ODD, side]
+    with spawned(command, {"PATH": os.environ["PATH"]}) as (_, writing, reading):
+        with trio.fail_after(WITHIN_S):
+            async with open_browser(trio.lowlevel.FdStream(writing), trio.lowlevel.FdStream(reading)) as browser:
+                page = await browser.page()
+                assert (page.width, page.height) == (0, 0)
+                await browser.touch({0: Spot(1, 1)})
+                assert not browser.gone
+
+
 def test_the_command_lines() -> None:
     profile = Profile(command=("--mute-audio",), scale=1.5, locale="de_AT.UTF-8@euro")
     command = chromium_command(profile, home=Path("/h"), size=(1024, 601), as_root=False)

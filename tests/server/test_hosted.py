@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from tilewire.protocol import Code
+from tilewire.protocol import messages as m
 from tilewire.server.browser import Browser
 from tilewire.server.config.models import Profile, UrlRules
 from tilewire.server.door import keep_door, open_door
@@ -445,6 +446,17 @@ def page(ground: Path) -> str:
     path.write_text("<title>A page</title><body style='background: #0a0'><h1>Hello</h1>")
     path.chmod(0o644)
     return path.as_uri()
+
+
+async def test_a_profile_s_rate_and_quality_are_what_viewers_begin_with(floor: Floor) -> None:
+    async with running(spec(profile(fps=12, quality=40, adaptive=False)), floor) as made:
+        listeners = await open_door(LOOPBACK, 0)
+        async with trio.open_nursery() as nursery:
+            serve = made.hosted.session.serve
+            nursery.start_soon(keep_door, listeners, Credentials({}, open_door=True), WebRules(), serve, nursery)
+            async with device(listeners[0].socket.getsockname()[1], hello()) as viewer:
+                assert viewer.welcome.settings == m.Settings(fps=12, quality=40, adaptive=0)
+            nursery.cancel_scope.cancel()
 
 
 def browsing(url: str, **fields: Any) -> Profile:

@@ -12,17 +12,20 @@ import pytest
 import trio
 
 from tilewire.protocol import Code
+from tilewire.server import program as program_module
 from tilewire.server.errors import ServerError
 from tilewire.server.hosted import hosted as hosted_module
 from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import open_hosted
 from tilewire.server.hosted.leftovers import segments
-from tilewire.server.x11.process import stat_of
+from tilewire.server.program import MARK, Traces
+from tilewire.server.x11.process import start_child, stat_of
 
 from tests.server.floor_counts import XTERM, Watch
 from tests.server.hosting import (
     IDLE,
     ROOT,
+    WITHIN_S,
     exists,
     floored,
     is_alive,
@@ -33,6 +36,7 @@ from tests.server.hosting import (
     running,
     spec,
     until,
+    without_descriptors,
 )
 from tests.server.xclient import painter
 
@@ -320,6 +324,7 @@ async def test_no_xvfb_is_a_sentence(floor: Floor, watch: Watch, monkeypatch: py
 FULL = """
 import sys, trio
 from pathlib import Path
+from tilewire.server import program as program_module
 from tilewire.server.errors import ServerError
 from tests.server.hosting import *
 async def main():
@@ -372,6 +377,108 @@ async def test_a_folder_that_cannot_be_written_is_a_sentence(ground: Path) -> No
                 pass
         (floor.folder / "sessions").unlink()
         (floor.folder / "sessions").mkdir()
+
+
+# What there is no more of.
+
+STRAY = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if not os.fork():
+    os.setsid()
+open('born', 'a').write(f'{os.getpid()}\\n')
+time.sleep(1000)
+"""
+
+
+async def test_without_descriptors_a_program_is_killed_and_what_it_left_is_found_afterwards(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    traces = Traces()
+    marked = {**os.environ, MARK: traces.mark}
+    async with start_child(python(STRAY), env=marked, cwd=ground) as child:
+        born = set(map(int, await lines_of(ground / "born", 2)))
+        (stray,) = born - {child.pid}
+        monkeypatch.setattr(program_module, "GIVE_UP_S", 0.05)
+        with without_descriptors():
+            await child.end(0)
+            await traces.end()
+        assert child.status == -signal.SIGKILL
+        assert is_alive(stray)
+        assert "what the program has started cannot be looked for: [Errno 24] Too many open files" in caplog.text
+        monkeypatch.undo()
+        await traces.end()
+        assert not is_alive(stray)
+
+
+@pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "cannot be started"])
+async def test_where_the_killer_of_a_user_fails_its_programs_are_killed_one_by_one(
+    floor: Floor, watch: Watch, ground: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    assert ROOT, "this test needs root, as sessions of other users do"
+    killer = ground / "killer"
+    killer.write_text("#!/bin/sh\necho >> $0.log\nexec sleep 1000\n")
+    killer.chmod(0o755 if hangs else 0o644)
+    async with running(spec(profile(*python(STRAY))), floor) as made:
+        watch.show(made.hosted)
+        born = [int(line) for line in await lines_of(made.hosted.home / "born", 2)]
+        monkeypatch.setattr(program_module, "launcher", lambda: killer)
+        # 50 times what its first line takes.
+        monkeypatch.setattr(program_module, "KILLER_S", 0.2)
+    assert killer.with_suffix(".log").exists() == hangs
+    assert not any(map(is_alive, born))
+
+
+# A browser that dies early.
+
+
+async def test_a_chromium_that_dies_while_it_loads_its_first_page(floor: Floor, watch: Watch) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        # Nobody answers: it waits for the page for as long as it lives.
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"
+        async with running(spec(profile(kind="chromium", command=(), url=url)), floor) as made:
+            watch.show(made.hosted)
+            with trio.fail_after(WITHIN_S):
+                await made.hosted.wait_browser()
+                asked = await listener.accept()
+            async with asked:
+                kill(made.hosted.program_pid)
+                ending = await made.ending()
+    assert (ending.code, ending.text) == (Code.SESSION_ENDED, "chromium was killed by SIGKILL")
+
+
+HANGS_UP = """#!/usr/bin/python3
+import json, os, time
+said = b""
+while True:
+    *calls, said = (said + os.read(3, 65536)).split(b"\\0")
+    for call in map(json.loads, calls):
+        if call["method"] == "Page.navigate":
+            os.closerange(3, 5)
+            time.sleep(1000)
+        os.write(4, json.dumps({"id": call["id"], "result": {"sessionId": "S"}}).encode() + b"\\0")
+        if call["method"] == "Target.setDiscoverTargets":
+            page = {"targetInfo": {"targetId": "T", "type": "page", "url": "about:blank"}}
+            os.write(4, json.dumps({"method": "Target.targetCreated", "params": page}).encode() + b"\\0")
+"""
+"""Like a browser, until it is to load a page."""
+
+
+async def test_a_browser_that_hangs_up_while_it_loads_its_first_page(
+    floor: Floor, watch: Watch, ground: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tilewire.server.hosted")
+    program = ground / "chromium"
+    program.write_text(HANGS_UP)
+    program.chmod(0o755)
+    path = f"{ground}:{os.environ['PATH']}"
+    browser = profile(kind="chromium", command=(), url="http://127.0.0.1/", environment={"PATH": path})
+    async with running(spec(browser), floor) as made:
+        watch.show(made.hosted)
+        ending = await made.ending()
+    assert (ending.code, ending.text) == (Code.SESSION_ENDED, "chromium was killed by SIGKILL")
+    assert "session one: the browser has ended" in caplog.text
 
 
 # An X server that answers nobody.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import trio
 
 from tilewire.server.errors import ServerError
 from tilewire.server.hosted import accounts
+from tilewire.server.hosted import floor as floor_module
 from tilewire.server.hosted.accounts import Pool
 from tilewire.server.hosted.floor import Floor, open_floor
 from tilewire.server.hosted.folders import hand_over, remove_tree
@@ -326,6 +328,21 @@ async def test_orphans_are_ours_only_while_there_is_a_floor(ground: Path) -> Non
 
 
 # Folders.
+
+
+async def test_a_floor_ends_where_orphans_cannot_be_looked_for(
+    ground: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with floored(ground):
+        with monkeypatch.context() as patched:
+            # Descriptors that there are none of do not get so far.
+            patched.setattr(floor_module, "reap_orphans", fail)
+            async with start_child(["true"]) as child:
+                await child.wait()
+            await until(lambda: "orphans are not let go of any more: [Errno 24]" in caplog.text)
 
 
 def deep_folder(where: Path, depth: int) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -15,12 +17,14 @@ import trio
 
 from tilewire.protocol import PANELS, Capability
 from tilewire.server.hosted.record import Record
+from tilewire.server.serve import write_token
+from tilewire.server.store import Role, open_store
 from tilewire.simulator.command import first_of
 from tilewire.simulator.device import Device, DeviceError, Setup, open_device
 from tilewire.simulator.stream import StreamError
 
 from bench.serve import page_server
-from tests.server.hosting import new_ground
+from tests.server.hosting import new_ground, without_descriptors
 from tools.serving import PROFILES, WITHIN_S, Serving, serving, tilewire
 
 PANEL = PANELS["mcu"]
@@ -261,7 +265,7 @@ def test_a_session_s_program_does_not_come_in(folder: Path) -> None:
     config = '[profiles.probe]\ncommand = ["bash", "-c", "%s"]\n'
     # A request that anybody may make.
     request = r"GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n"
-    probe = f"exec 3<>/dev/tcp/127.0.0.1/PORT; printf '{request}' >&3; "
+    probe = f"trap '' PIPE; exec 3<>/dev/tcp/127.0.0.1/PORT; printf '{request}' >&3; "
     with serving(folder) as first:
         port = first.api.rpartition(":")[2]
         found = folder / "found"
@@ -294,6 +298,101 @@ def test_a_program_that_closes_at_once_does_not_slip_by(folder: Path) -> None:
         assert "victim" in {each["session_id"] for each in server.sessions()}
 
 
+def readable(path: Path) -> None:
+    path.chmod(0o640)
+
+
+def of_another(path: Path) -> None:
+    assert os.geteuid() == 0, "this test needs root, to give a file away"
+    os.chown(path, 65534, -1)
+
+
+def link(path: Path) -> None:
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def named_pipe(path: Path) -> int:
+    text = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    # Somebody says through it what the file said; that it stays there takes an open end.
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    os.write(fd, text)
+    return fd
+
+
+def silent_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def no_text(path: Path) -> None:
+    path.write_bytes(b"\xff" * 1000)
+
+
+def of_a_viewer(path: Path) -> None:
+    done = tilewire("token", "add", "--note", "looker", "--role", "viewer", "--json", "--state", path.parent)
+    assert done.returncode == 0, done.stderr
+    path.write_text(json.loads(done.stdout)["token"])
+
+
+@pytest.mark.parametrize(
+    "spoil", [readable, of_another, link, named_pipe, silent_pipe, no_text, of_a_viewer, Path.unlink]
+)
+async def test_a_token_s_file_that_others_may_have_read_or_written_is_made_anew(
+    folder: Path, spoil: Callable[[Path], int | None]
+) -> None:
+    state = folder.parent / "state"
+    async with open_store(state) as store:
+        path = await write_token(store, state)
+        first = path.read_text().strip()
+        assert await write_token(store, state) == path
+        assert path.read_text().strip() == first
+        kept = await store.add_token("another", Role.OPERATOR, None)
+        held = spoil(path)
+        assert await write_token(store, state) == path
+        if held is not None:
+            os.close(held)
+        found = path.lstat()
+        assert stat.S_ISREG(found.st_mode)
+        assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, os.geteuid())
+        token = await store.check_token(path.read_text().strip())
+        assert token is not None
+        assert token.role is Role.OPERATOR
+        assert await store.check_token(first) is None
+        assert await store.check_token(kept) is not None
+
+
+def test_without_descriptors_it_goes_on_and_ends_when_it_is_asked_to(folder: Path) -> None:
+    with serving(folder) as server:
+        for name in ("one", "bystander"):
+            assert server.call("POST", "/api/session/create", {"profile": "term", "session_id": name}).status == 201
+        record = Record.load(min((server.state / "sessions").iterdir(), key=lambda path: path.stat().st_ctime_ns))
+        assert record is not None
+        ((program, _),) = record.programs
+        with without_descriptors(server.process.pid):
+            # What it has started ends too, and falls to the server, which looks for such.
+            os.kill(program, signal.SIGKILL)
+            server.until(lambda: "was killed by SIGKILL" in server.log)
+            assert server.process.poll() is None
+        assert "orphans are not let go of" not in server.log
+        server.until(lambda: [each["session_id"] for each in server.sessions()] == ["bystander"])
+        assert server.call("POST", "/api/session/create", {"profile": "term", "session_id": "one"}).status == 201
+        assert server.end() == 0
+        assert list((server.state / "sessions").iterdir()) == []
+
+
+def test_it_takes_as_many_descriptors_as_there_may_be(folder: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard))
+    try:
+        with serving(folder) as server:
+            assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_what_keeps_it_from_starting_is_one_sentence(folder: Path) -> None:
     folder.mkdir()
     (folder / "tilewire.toml").write_text("[profiles.x]\ncommnd = ['xterm']\n")
@@ -307,3 +406,36 @@ def test_what_keeps_it_from_starting_is_one_sentence(folder: Path) -> None:
         )
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
+
+
+SLOW = """
+[profiles.term]
+command = ["xterm"]
+size = "400x300"
+# It never manages windows: the start waits a second for it.
+window_manager = ["sleep", "100"]
+"""
+
+
+@pytest.mark.parametrize("change", ["disable", "remove", "rotate"])
+async def test_a_key_that_is_taken_back_while_a_session_starts(change: str, folder: Path) -> None:
+    with serving(folder, SLOW) as server:
+        key = add_device(folder, "one", "--default", "term")
+        async with trio.open_nursery() as nursery:
+
+            async def take_back() -> None:
+                await trio.to_thread.run_sync(server.until, lambda: any((server.state / "sessions").iterdir()))
+                assert tilewire("device", change, "one", "--state", server.state).returncode == 0
+
+            nursery.start_soon(take_back)
+            assert "not good any more" in await refused(server, "one", key)
+
+
+async def test_an_open_door_is_closed_to_a_device_that_was_disabled(folder: Path) -> None:
+    with serving(folder, PROFILES + ACCESS.replace("lobby-*", "*"), "--insecure") as server:
+        key = add_device(folder, "one", "--default", "term")
+        assert tilewire("device", "disable", "one", "--state", server.state).returncode == 0
+        for wrong in (None, key):
+            assert await refused(server, "one", wrong)
+        async with joined(server, "nobody", None) as device:
+            await device.whole_picture()
