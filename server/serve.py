@@ -151,7 +151,9 @@ def _note(listeners: list[trio.SocketListener], ports: set[int]) -> str:
 
 def _doorman(config: Config, floor: Floor, handshakes: Rate | None = None) -> Doorman:
     settings = config.settings
-    room = WaitingRoom(settings.max_connections, settings.max_connections_per_address)
+    # Sessions and those who are in need descriptors too.
+    most = min(settings.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+    room = WaitingRoom(most, settings.max_connections_per_address)
     return Doorman(room, handshakes, _inmates(floor))
 
 
