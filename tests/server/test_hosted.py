@@ -436,6 +436,26 @@ async def test_a_kept_home_follows_to_another_user(floor: Floor) -> None:
     assert stat_of(os.getpid()) is not None
 
 
+async def test_a_kept_home_is_out_of_reach_while_no_session_has_it(floor: Floor) -> None:
+    what = profile(*say("cat $HOME/note; echo note >> $HOME/note"), home="kept")
+    async with running(spec(what, device="a"), floor) as made:
+        await said(made.hosted.home)
+        home, first = made.hosted.home, made.hosted.uid
+        (home / "said").unlink()
+    assert stat.S_IMODE(home.parent.stat().st_mode) == 0o700
+    thief = profile(*say(f"cat {home}/note 2>/dev/null; echo changed 2>/dev/null >> {home}/note; echo tried"))
+    async with running(spec(thief, device="b"), floor) as other:
+        # Else there is nothing to see.
+        assert other.hosted.uid == first
+        assert await said(other.hosted.home) == (["tried"] if ROOT else ["note", "tried"])
+        async with running(spec(what, device="a"), floor) as made:
+            assert await said(made.hosted.home) == (["note"] if ROOT else ["note", "changed"])
+            assert (made.hosted.uid != first) == ROOT
+            (home / "said").unlink()
+    async with running(spec(what, device="a"), floor) as made:
+        assert len(await said(made.hosted.home)) >= 2
+
+
 # A browser.
 
 
