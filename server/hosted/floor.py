@@ -36,6 +36,8 @@ HOMES: Final = "homes"
 LOCK: Final = "lock"
 REAP_PAUSE_S: Final = 0.1
 """Between two looks for orphans that have ended, of which a program may make thousands."""
+REAP_SHARE: Final = 20
+"""The pause is at least so many times as long as the look was."""
 KILL_PAUSE_S: Final = 0.02
 KILL_LIMIT_S: Final = 5.0
 
@@ -293,8 +295,9 @@ async def _keep_reaping() -> None:
         # Nothing that C code waits for is interrupted.
         signal.siginterrupt(signal.SIGCHLD, False)
         async for _ in signals:
-            reap_orphans()
-            await trio.sleep(REAP_PAUSE_S)
+            began_s = trio.current_time()
+            await trio.to_thread.run_sync(reap_orphans)
+            await trio.sleep(max(REAP_PAUSE_S, REAP_SHARE * (trio.current_time() - began_s)))
 
 
 class _locked:  # noqa: N801 - reads as a function
