@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +23,19 @@ MAX_FILE: Final = 1024 * 1024
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-async def trust_certificates(home: Path, certificates: Sequence[Path], *, user: tuple[int, int] | None = None) -> None:
+async def trust_certificates(
+    home: Path,
+    certificates: Sequence[Path],
+    *,
+    user: tuple[int, int] | None = None,
+    alone: bool = False,
+    marks: Mapping[str, str] | None = None,
+) -> None:
     """Make the browser that has this home trust every certificate in these PEM files as an authority.
 
     `user`: user and group id that the home belongs to, where this process is root: the command runs as them, since
-    a program that has had the home before may have put a link there. Raises BrowserError.
+    a program that has had the home before may have put a link there, or a library that certutil loads. `alone`: nothing
+    else runs as that user. `marks`: variables by which whatever that library starts is found. Raises BrowserError.
     """
     if not certificates:
         return
@@ -36,14 +45,17 @@ async def trust_certificates(home: Path, certificates: Sequence[Path], *, user: 
         )
     blocks = [(path, block) for path in certificates for block in await trio.to_thread.run_sync(_blocks, path)]
     database = f"sql:{home / NSS_FOLDER}"
-    await _run(["mkdir", "-p", "-m", "700", str(home / NSS_FOLDER)], user, home)
-    await _run(["certutil", "-N", "--empty-password", "-d", database], user, home)
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_ALL": "C.UTF-8", **(marks or {})}
+    run = partial(_run, user=user, alone=alone, environment=environment, folder=home)
+    await run(["mkdir", "-p", "-m", "700", str(home / NSS_FOLDER)])
     for number, (path, block) in enumerate(blocks):
+        # It makes the database where there is none. (-N on one that is there asks for its password, without end.)
         words = ["certutil", "-A", "-a", "-d", database, "-n", f"tilewire {number} {path.stem}", "-t", "C,,"]
+        words += ["-f", os.devnull]
         # In memory: the file may be one that only the server may read, and the home is not the server's to write to.
         with open(os.memfd_create("certificate"), "wb+", buffering=0) as copy:  # noqa: ASYNC230 - no disk
             copy.write(block)
-            await _run([*words, "-i", f"/proc/self/fd/{copy.fileno()}"], user, home, copy.fileno())
+            await run([*words, "-i", f"/proc/self/fd/{copy.fileno()}"], pass_fds=[copy.fileno()])
 
 
 def _blocks(path: Path) -> list[bytes]:
@@ -58,10 +70,19 @@ def _blocks(path: Path) -> list[bytes]:
     return found
 
 
-async def _run(words: list[str], user: tuple[int, int] | None, home: Path, *pass_fds: int) -> None:
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_ALL": "C.UTF-8"}
+async def _run(
+    words: list[str],
+    *,
+    user: tuple[int, int] | None,
+    alone: bool,
+    environment: Mapping[str, str],
+    folder: Path,
+    pass_fds: Sequence[int] = (),
+) -> None:
     try:
-        status, output = await run_as(user, words, environment=environment, folder=home, pass_fds=pass_fds)
+        status, output = await run_as(
+            user, words, alone=alone, environment=environment, folder=folder, pass_fds=pass_fds
+        )
     except OSError as problem:
         raise BrowserError(f"{words[0]} cannot be started: {problem.strerror or problem}") from None
     except trio.TooSlowError:

@@ -36,6 +36,8 @@ HOMES: Final = "homes"
 LOCK: Final = "lock"
 REAP_PAUSE_S: Final = 0.1
 """Between two looks for orphans that have ended, of which a program may make thousands."""
+REAP_SHARE: Final = 20
+"""The pause is at least so many times as long as the look was."""
 KILL_PAUSE_S: Final = 0.02
 KILL_LIMIT_S: Final = 5.0
 
@@ -74,7 +76,10 @@ class Floor:
         """
         async with AsyncExitStack() as stack:
             kept = self._find_home(spec, stack) if spec.profile.home == "kept" else None
-            account, leased = self._account(spec, kept, stack)
+            account, leased = await self._account(spec, kept, stack)
+            if kept is not None:
+                # Before its user is released, who may be another session's from then on.
+                stack.callback(_shut, kept)
             try:
                 folder = self._new_folder(self.folder / SESSIONS)
             except OSError as error:
@@ -96,7 +101,9 @@ class Floor:
                 raise ServerError(f"the session's folders in {self.folder} cannot be made: {reason}") from None
             yield place
 
-    def _account(self, spec: Spec, kept: KeptHome | None, stack: AsyncExitStack) -> tuple[Account | None, int | None]:
+    async def _account(
+        self, spec: Spec, kept: KeptHome | None, stack: AsyncExitStack
+    ) -> tuple[Account | None, int | None]:
         """Whose the programs are; and the user of the pool that they have for themselves."""
         user = spec.profile.user or self._user
         if user is not None:
@@ -110,7 +117,8 @@ class Floor:
             return None, None
         if launcher() is None:
             raise ServerError("programs cannot be started as another user: the launcher was not built")
-        uid = self._pool.lease(kept.uid if kept is not None else None)
+        # It looks at every process of the machine.
+        uid = await trio.to_thread.run_sync(self._pool.lease, kept.uid if kept is not None else None)
         stack.callback(self._pool.release, uid)
         return Account(uid, uid), uid
 
@@ -128,7 +136,7 @@ class Floor:
             raise ServerError(f"the kept home {whom} with the profile {spec.profile.name} is in use by another session")
         if found is None:
             try:
-                found = KeptHome(self._new_folder(homes), *owner, uid=None)
+                found = KeptHome(self._new_folder(homes, PRIVATE), *owner, uid=None)
                 found.home.mkdir(mode=PRIVATE)
                 # What has no owner's name was not finished.
                 found.save(None)
@@ -138,7 +146,7 @@ class Floor:
         stack.callback(self._homes_in_use.discard, found.folder)
         return found
 
-    def _new_folder(self, where: Path) -> Path:
+    def _new_folder(self, where: Path, mode: int = PASSABLE) -> Path:
         """A folder with a number for its name. Raises OSError."""
         number = 1
         while True:
@@ -148,7 +156,7 @@ class Floor:
             except FileExistsError:
                 number += 1
                 continue
-            folder.chmod(PASSABLE)
+            folder.chmod(mode)
             return folder
 
     async def _clear(self, place: Place) -> None:
@@ -172,7 +180,13 @@ class Floor:
                 log.warning("the session's folder %s is not removed: %s", place.folder, error)
 
     async def clear(self) -> list[str]:
-        """For `open_floor`: clear away what an earlier server has left. Returns sentences."""
+        """For `open_floor`: clear away what an earlier server has left. Returns sentences. Raises ServerError."""
+        try:
+            for folder in (self.folder / HOMES).iterdir():
+                # Those whose session the server did not see end.
+                folder.chmod(PRIVATE)
+        except OSError as error:
+            raise ServerError(f"the kept homes in {self.folder / HOMES} cannot be shut: {error.strerror}") from None
         sessions = self.folder / SESSIONS
         folders = sorted(sessions.iterdir(), key=lambda path: (len(path.name), path.name))
         sentences = [await self._sweep_session(folder) for folder in folders]
@@ -281,8 +295,9 @@ async def _keep_reaping() -> None:
         # Nothing that C code waits for is interrupted.
         signal.siginterrupt(signal.SIGCHLD, False)
         async for _ in signals:
-            reap_orphans()
-            await trio.sleep(REAP_PAUSE_S)
+            began_s = trio.current_time()
+            await trio.to_thread.run_sync(reap_orphans)
+            await trio.sleep(max(REAP_PAUSE_S, REAP_SHARE * (trio.current_time() - began_s)))
 
 
 class _locked:  # noqa: N801 - reads as a function
@@ -326,6 +341,13 @@ def _owner(home: Path) -> int | None:
     with suppress(OSError):
         return home.lstat().st_uid
     return None
+
+
+def _shut(kept: KeptHome) -> None:
+    try:
+        kept.shut()
+    except OSError as error:
+        log.error("the kept home %s stays open to its last user, who may be another session's: %s", kept.folder, error)
 
 
 def _remove_session(folder: Path) -> None:

@@ -30,7 +30,7 @@ from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.parts import Part, Pipes, find_program, start_part
 from tilewire.server.hosted.place import Place
 from tilewire.server.hosted.variables import PATH, variables
-from tilewire.server.program import in_thread
+from tilewire.server.program import MARK, in_thread
 from tilewire.server.run import LAST_WORDS_S, Ending
 from tilewire.server.session import Session
 from tilewire.server.values import Size
@@ -51,7 +51,7 @@ MANAGED_S: Final = 1.0
 """How long a window manager may take to begin before the program is started nevertheless. openbox: 60 ms."""
 XVFB_GRACE_S: Final = 0.3
 """Seen: 10 ms. It has nothing to save."""
-PROGRAM, MANAGER = "program", "manager"
+PROGRAM, MANAGER, CERTIFICATES = "program", "manager", "certificates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,7 +360,13 @@ async def _begin(stack: AsyncExitStack, spec: Spec, floor: Floor) -> Hosted:
         if each:
             find_program(each, environment)
     if profile.kind != "command":
-        await trust_certificates(place.home, profile.certificates, user=place.ids)
+        await trust_certificates(
+            place.home,
+            profile.certificates,
+            user=place.ids,
+            alone=place.record.uid is not None,
+            marks={MARK: place.traces.part(CERTIFICATES)},
+        )
     xvfb = await stack.enter_async_context(
         start_xvfb(
             *profile.largest_size,

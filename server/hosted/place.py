@@ -117,11 +117,18 @@ class KeptHome:
         path.replace(self.folder / OWNER)
 
     def give(self, account: Account | None) -> None:
-        """Make it this user's, who was another's until now. Raises OSError and RecursionError; blocks."""
-        if account is None or account.uid == self.uid:
-            return
-        hand_over(self.home, () if self.uid is None else (self.uid,), account.uid, account.gid)
-        self.save(account)
+        """Make it this user's, who was another's, and let it in. Raises OSError and RecursionError; blocks."""
+        if account is not None and account.uid != self.uid:
+            hand_over(self.home, () if self.uid is None else (self.uid,), account.uid, account.gid)
+            self.save(account)
+        self.folder.chmod(PASSABLE)
+
+    def shut(self) -> None:
+        """Let nobody in while no session has it: its files stay its last user's, who is another session's next.
+
+        Raises OSError.
+        """
+        self.folder.chmod(PRIVATE)
 
 
 def load_kept(folder: Path) -> KeptHome | None:

@@ -75,11 +75,12 @@ class Stat:
     """The process session's leader."""
     start: int
     """Clock ticks since the machine's start: with the number it is one process and no later one."""
+    threads: int
 
     @property
     def is_dead(self) -> bool:
-        """It has ended, and its parent has not heard of it yet."""
-        return self.state in "ZX"
+        """It has ended, and its parent has not heard of it yet. The state is the first thread's: others may go on."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 def stat_of(pid: int) -> Stat | None:
@@ -89,7 +90,7 @@ def stat_of(pid: int) -> Stat | None:
         return None
     # The name stands in parentheses and may contain any.
     words = data[data.rindex(b")") + 2 :].split()
-    return Stat(pid, words[0].decode(), int(words[1]), int(words[3]), int(words[19]))
+    return Stat(pid, words[0].decode(), int(words[1]), int(words[3]), int(words[19]), int(words[17]))
 
 
 def proc_file(pid: int, name: str) -> bytes | None:
@@ -124,12 +125,40 @@ def orphans() -> list[Stat]:
 
 
 def reap_orphans() -> None:
-    """Let go of those that have ended."""
-    # The list of children may lack some while it changes.
-    while dead := [stat.pid for stat in orphans() if stat.is_dead]:
-        for pid in dead:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+    """Let go of those that have ended.
+
+    By asking the kernel which have: a session's program can leave thousands that live, so nothing is read of these.
+    """
+    if not _adopting:
+        return
+    with suppress(ChildProcessError):
+        while (pid := _ended(os.P_ALL, 0)) is not None:
+            if not _reap(pid):
+                # A child that is not ours to reap hides the others behind it, until somebody has heard of its end.
+                break
+        else:
+            return
+    for pid in _children():
+        with suppress(ChildProcessError):
+            if _ended(os.P_PID, pid) is not None:
+                _reap(pid)
+
+
+def _ended(which: int, number: int) -> int | None:
+    """A child that has ended, all its threads too; it stays. Raises ChildProcessError where there is no child."""
+    found = os.waitid(which, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return found.si_pid if found is not None else None
+
+
+def _reap(pid: int) -> bool:
+    """Let go of a child that has ended. Returns whether it was an orphan; all others are left to who started them."""
+    with _starting:
+        # Another thread may have been faster.
+        with suppress(ProcessLookupError, ChildProcessError):
+            if pid in _ours or os.getsid(pid) == os.getsid(0):
+                return False
+            os.waitpid(pid, os.WNOHANG)
+        return True
 
 
 def _children() -> list[int]:

@@ -18,6 +18,7 @@ import trio
 from tilewire.protocol import Code
 from tilewire.protocol import messages as m
 from tilewire.server.browser import Browser
+from tilewire.server.browser.helper import PROCESSES
 from tilewire.server.config.models import Profile, UrlRules
 from tilewire.server.door import keep_door, open_door
 from tilewire.server.errors import ServerError
@@ -30,6 +31,7 @@ from tilewire.server.transport import WebRules
 from tilewire.server.values import Size
 from tilewire.server.x11.process import proc_file, stat_of
 
+from tests.certificates import Authority
 from tests.server.floor_counts import XTERM, first_picture
 from tests.server.hosting import (
     IDLE,
@@ -437,6 +439,26 @@ async def test_a_kept_home_follows_to_another_user(floor: Floor) -> None:
     assert stat_of(os.getpid()) is not None
 
 
+async def test_a_kept_home_is_out_of_reach_while_no_session_has_it(floor: Floor) -> None:
+    what = profile(*say("cat $HOME/note; echo note >> $HOME/note"), home="kept")
+    async with running(spec(what, device="a"), floor) as made:
+        await said(made.hosted.home)
+        home, first = made.hosted.home, made.hosted.uid
+        (home / "said").unlink()
+    assert stat.S_IMODE(home.parent.stat().st_mode) == 0o700
+    thief = profile(*say(f"cat {home}/note 2>/dev/null; echo changed 2>/dev/null >> {home}/note; echo tried"))
+    async with running(spec(thief, device="b"), floor) as other:
+        # Else there is nothing to see.
+        assert other.hosted.uid == first
+        assert await said(other.hosted.home) == (["tried"] if ROOT else ["note", "tried"])
+        async with running(spec(what, device="a"), floor) as made:
+            assert await said(made.hosted.home) == (["note"] if ROOT else ["note", "changed"])
+            assert (made.hosted.uid != first) == ROOT
+            (home / "said").unlink()
+    async with running(spec(what, device="a"), floor) as made:
+        assert len(await said(made.hosted.home)) >= 2
+
+
 # A browser.
 
 
@@ -479,6 +501,52 @@ async def test_chromium_shows_its_page_and_is_driven_on_its_pipe(floor: Floor, p
     assert made.hosted.browser is None
     with pytest.raises(ServerError, match=r"^the session has ended$"):
         await made.hosted.wait_browser()
+
+
+# A constructor of a library that a database of certificates names: who loads it, and under which terms.
+PLANTED = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+__attribute__((constructor)) static void loaded(void) {
+    struct rlimit core, processes;
+    const char *mark = getenv("TILEWIRE_PROGRAM");
+    FILE *file = fopen("got", "a");
+    getrlimit(RLIMIT_CORE, &core);
+    getrlimit(RLIMIT_NPROC, &processes);
+    fprintf(file, "%s %d ", program_invocation_short_name, (int)getuid());
+    fprintf(file, "%d ", prctl(PR_GET_NO_NEW_PRIVS, 0L, 0L, 0L, 0L));
+    fprintf(file, "%ld %ld %s\\n", (long)core.rlim_max, (long)processes.rlim_max, mark ? mark : "none");
+    fclose(file);
+}
+"""
+
+
+async def test_a_library_that_a_kept_home_names_gets_a_programs_terms(floor: Floor, ground: Path, page: str) -> None:
+    (ground / "planted.c").write_text(PLANTED)
+    library = ground / "planted.so"
+    await trio.run_process(["gcc", "-shared", "-fPIC", "-o", str(library), str(ground / "planted.c")])
+    plant = "mkdir -p .pki/nssdb; certutil -N --empty-password -d sql:.pki/nssdb; "
+    plant += f"printf '\\nlibrary={library}\\nname=planted\\n' >> .pki/nssdb/pkcs11.txt"
+    planter = profile(*say(plant), home="kept", name="web")
+    async with running(spec(planter, device="a"), floor) as made:
+        await said(made.hosted.home)
+    authority = Authority(ground)
+    what = browsing(page, home="kept", certificates=(authority.certificate,))
+    async with running(spec(what, device="a"), floor) as made:
+        told = [line.split() for line in (made.hosted.home / "got").read_text().splitlines()]
+        uid = made.hosted.uid
+        assert MARK == "TILEWIRE_PROGRAM"
+        loads = [words for words in told if words[0] == "certutil"]
+        assert loads
+        for _, user, no_new_privileges, core, processes, mark in loads:
+            assert (int(user), no_new_privileges, core) == (uid if uid is not None else os.geteuid(), "1", "0")
+            assert uid is None or int(processes) == PROCESSES
+            assert mark.endswith(".certificates")
 
 
 async def until_titled(browser: Browser, title: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,8 +19,8 @@ from tilewire.server.hosted import hosted as hosted_module
 from tilewire.server.hosted.floor import Floor
 from tilewire.server.hosted.hosted import open_hosted
 from tilewire.server.hosted.leftovers import segments
-from tilewire.server.program import MARK, Traces
-from tilewire.server.x11.process import start_child, stat_of
+from tilewire.server.program import MARK, Traces, start_program
+from tilewire.server.x11.process import orphans, reap_orphans, start_child, stat_of
 
 from tests.server.floor_counts import XTERM, Watch
 from tests.server.hosting import (
@@ -41,6 +42,7 @@ from tests.server.hosting import (
 from tests.server.xclient import painter
 
 CHILDREN = 60
+ORPHANS = 200
 
 
 @pytest.fixture
@@ -207,6 +209,61 @@ async def test_dead_orphans_do_not_pile_up_while_a_session_lives(floor: Floor, w
         await until((made.hosted.home / "made").exists)
         me = os.getpid()
         await until(lambda: not [each for each in children(me) if each[1] == "Z"], "they are not reaped")
+
+
+async def test_orphans_that_live_cost_nothing(floor: Floor, watch: Watch) -> None:
+    program = f"import os, time\nfor _ in range({ORPHANS}):\n  if not os.fork():\n    os.setsid()\n"
+    program += (
+        "    if os.fork(): os._exit(0)\n    time.sleep(1000)\n  os.wait()\nopen('made', 'w').close(); time.sleep(1000)"
+    )
+    async with running(spec(profile(*python(program), grace_s=0.1)), floor) as made:
+        watch.show(made.hosted)
+        await until((made.hosted.home / "made").exists)
+        assert len(orphans()) == ORPHANS
+        before = reads()
+        reap_orphans()
+        assert reads() - before < ORPHANS // 4
+        # A user that runs nothing is looked for elsewhere, too.
+        before = reads()
+        async with floor.place(spec(profile(), "two")):
+            assert reads() - before < ORPHANS // 4
+
+
+def reads() -> int:
+    """How often this thread has read from a file."""
+    return int(Path("/proc/thread-self/io").read_text().split("syscr:")[1].split()[0])
+
+
+async def test_an_ended_child_of_somebody_hides_no_orphan_and_stays_its(floor: Floor) -> None:
+    program = "import os, sys\nif not os.fork():\n  os.setsid()\n  sys.stdin.read()"
+    with subprocess.Popen(["true"]) as theirs:  # noqa: ASYNC220 - not one of ours
+        async with start_child(["true"]) as ours:
+            assert await ours.wait() == 0
+            os.waitid(os.P_PID, theirs.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it ends at once
+            # It ends when we close our end, and is the last of our children then.
+            with subprocess.Popen(python(program), stdin=subprocess.PIPE) as parent:  # noqa: ASYNC220 - likewise
+                pass
+            assert parent.returncode == 0
+            await until(lambda: [each for each in orphans() if each.is_dead] or not orphans())
+            reap_orphans()
+            assert orphans() == []
+            assert ours.status == 0
+        assert theirs.wait() == 0
+
+
+async def test_a_process_without_its_first_thread_is_alive_and_ends_too(floor: Floor, ground: Path) -> None:
+    # Its state is a dead one's, and nobody can reap it.
+    program = "import ctypes, os, threading, time\nif not os.fork():\n  os.setsid()\n"
+    program += "  threading.Thread(target=time.sleep, args=[1000], daemon=True).start()\n"
+    program += f"  open('{ground}/born', 'w').write(f'{{os.getpid()}}\\n'); ctypes.CDLL(None).pthread_exit(None)"
+    async with start_program(python(program), {}) as child:
+        (pid,) = map(int, await lines_of(ground / "born"))
+        await child.wait()
+        await until(lambda: (found := stat_of(pid)) is None or found.state == "Z")
+        with trio.fail_after(10):
+            await trio.to_thread.run_sync(reap_orphans, abandon_on_cancel=True)
+        assert is_alive(pid)
+    await until(lambda: not exists(pid))
 
 
 def children(parent: int) -> list[tuple[int, str]]:

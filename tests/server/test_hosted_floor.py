@@ -131,6 +131,25 @@ async def test_a_killed_server_is_cleared_away_after(ground: Path, ordinary: boo
         assert not any(is_alive(each[name]) for each in (*one.sessions, *two.sessions) for name in ("program", "xvfb"))
 
 
+async def test_a_kept_home_of_a_killed_server_is_its_next_sessions_alone(ground: Path) -> None:
+    kept: dict[str, Any] = {"command": ["sh", "-c", "echo note >> note; sleep 1000"], "home": "kept", "name": "kept"}
+    pool = own_pool()
+    async with other_server(ground, kept, first_uid=pool.spare if pool is not None else 0) as one:
+        home, uid = Path(one.sessions[0]["home"]), one.sessions[0]["uid"]
+        await lines_of(home / "note")
+        await one.kill()
+    async with floored(ground, pool=pool) as floor:
+        assert stat.S_IMODE(home.parent.stat().st_mode) == 0o700
+        thief = profile("sh", "-c", f"cat {home}/note > got; echo tried >> got; sleep 1000")
+        async with running(spec(thief), floor) as other:
+            assert other.hosted.uid == uid
+            got = await lines_of(other.hosted.home / "got", 1 if ROOT else 2)
+            assert got == (["tried"] if ROOT else ["note", "tried"])
+            async with running(spec(profile(**kept)), floor) as made:
+                assert made.hosted.home == home
+                assert await lines_of(home / "note", 2) == ["note", "note"]
+
+
 def mtime(one: tuple[Path, int, int]) -> int | None:
     """Of what is at a socket's path now."""
     with suppress(OSError):
