@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,24 +39,68 @@ SEND_BUFFER: Final = 128 << 10
 """Of the kernel, for one connection: what lies there is old by the time it is read."""
 
 
+LOOPBACK: Final = "127.0.0.1"
+OTHER_NAME: Final = {LOOPBACK: "::1", "0.0.0.0": "::1", "::1": LOOPBACK, "::": LOOPBACK}
+"""What "localhost" may mean beside the address of a listener."""
+ABSENT: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""Of a machine without this family of addresses: there nobody else can have it either."""
+PORTS_TRIED: Final = 10
+
+
 async def open_door(host: str, port: int) -> list[trio.SocketListener]:
-    """Listen. Raises ServerError with a plain sentence."""
+    """Listen; on loopback with both families, or whoever took the other would be given what is meant for us.
+
+    (A program of a session could, and where "localhost" is the other one, a caller would give it a token.) With port 0
+    both have the same. Raises ServerError with a plain sentence.
+    """
+    host = LOOPBACK if host == "localhost" else host
+    problem = ServerError(f"cannot listen on {_named(host, port)}")
+    for _ in range(1 if port else PORTS_TRIED):
+        try:
+            listeners = await trio.open_tcp_listeners(port, host=host)
+        except OSError as error:
+            raise ServerError(f"{problem}: {_reason(error)}") from error
+        with ExitStack() as unless_whole:
+            for listener in listeners:
+                unless_whole.callback(listener.socket.close)
+            try:
+                others = await _open_other(host, listeners[0].socket.getsockname()[1])
+            except ServerError as error:
+                problem = error
+            else:
+                unless_whole.pop_all()
+                return listeners + others
+    raise problem
+
+
+async def _open_other(host: str, port: int) -> list[trio.SocketListener]:
+    """Where "localhost" leads as well; nothing where this machine has no such address. Raises ServerError."""
+    other = OTHER_NAME.get(host)
+    if other is None:
+        return []
     try:
-        listeners = await trio.open_tcp_listeners(port, host=host)
+        return await trio.open_tcp_listeners(port, host=other)
     except OSError as error:
-        why = error.__cause__ if isinstance(error.__cause__, OSError) else error
-        reason = why.strerror or str(why)
-        raise ServerError(f"cannot listen on {host}:{port}: {reason.lower()}") from error
-    return listeners
+        if error.errno in ABSENT:
+            return []
+        sentence = f"cannot listen on {_named(other, port)}, which localhost may mean too: {_reason(error)}"
+        raise ServerError(sentence) from error
+
+
+def _reason(error: OSError) -> str:
+    why = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return (why.strerror or str(why)).lower()
 
 
 def door_addresses(listeners: list[trio.SocketListener]) -> list[str]:
-    """Where the listeners really listen."""
-    addresses = []
-    for listener in listeners:
-        host, port = listener.socket.getsockname()[:2]
-        addresses.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    return addresses
+    """Where the listeners really listen, without those that are there for localhost's other meaning."""
+    names = [listener.socket.getsockname()[:2] for listener in listeners]
+    besides = {(OTHER_NAME.get(host), port) for host, port in names[:1]}
+    return [_named(host, port) for host, port in names if (host, port) not in besides]
+
+
+def _named(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Doorman:

@@ -10,8 +10,8 @@ import socket
 import struct
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,9 @@ from tilewire.server.x11.process import GRACE_S, Child, ending, start_child
 # Seen: 35 ms.
 _START_LIMIT_S = 10.0
 _TAIL_LINES = 3
+# Somebody may take a number between our look and Xvfb's start, but not again and again.
+_NUMBERS_TRIED = 10
+_CANNOT_LISTEN = "Cannot establish any listening sockets"
 
 _COOKIE_NAME = b"MIT-MAGIC-COOKIE-1"
 _COOKIE_BYTES = 16
@@ -67,58 +70,108 @@ async def start_xvfb(
     told its process id as soon as there is one. `grace_s`: before it is killed. Raises DisplayError when it is missing
     or does not start.
     """
-    log = log or logging.getLogger(__name__)
     if shutil.which("Xvfb") is None:
         raise DisplayError("Xvfb is not installed (Debian: apt install xvfb)")
-    with tempfile.TemporaryDirectory(prefix="tilewire-xvfb-", dir=folder) as own:
+    start = _Start(width, height, density, env, folder, born, grace_s, log or logging.getLogger(__name__))
+    tried: set[int] = set()
+    async with AsyncExitStack() as life:
+        while True:
+            try:
+                server = await life.enter_async_context(_running(start, tried))
+            except _NumberTaken as problem:
+                tried.add(problem.number)
+                if len(tried) == _NUMBERS_TRIED:
+                    raise
+                start.log.info("display :%d: somebody took it before Xvfb did; another is tried", problem.number)
+            else:
+                break
+        yield server
+
+
+class _NumberTaken(DisplayError):
+    """Xvfb cannot listen on this number."""
+
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__(text)
+        self.number = number
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What `start_xvfb` was asked for."""
+
+    width: int
+    height: int
+    density: int | None
+    env: Mapping[str, str] | None
+    folder: Path | None
+    born: Callable[[int], None] | None
+    grace_s: float
+    log: logging.Logger
+
+
+@asynccontextmanager
+async def _running(start: _Start, tried: Collection[int]) -> AsyncIterator[XvfbServer]:
+    """An Xvfb inside the block, with none of the numbers `tried`. Raises DisplayError."""
+    with tempfile.TemporaryDirectory(prefix="tilewire-xvfb-", dir=start.folder) as own:
         xauthority, messages = Path(own, "Xauthority"), Path(own, "stderr")
         cookie = secrets.token_bytes(_COOKIE_BYTES)
         _write_authority(xauthority, cookie)
         number_end, xvfb_end = os.pipe()
         async with trio.lowlevel.FdStream(number_end) as numbers:
-            with ExitStack() as parents_copies, reserved_number() as number:
+            with ExitStack() as reservation, ExitStack() as parents_copies:
                 parents_copies.callback(os.close, xvfb_end)
                 stderr = parents_copies.enter_context(_created(messages))
+                # Others can make the search long.
+                search = partial(reservation.enter_context, reserved_number(tried))
+                number = await trio.to_thread.run_sync(search)
                 # -r: no autorepeat.
                 command = [
-                    *("Xvfb", f":{number}", "-displayfd", str(xvfb_end), "-screen", "0", f"{width}x{height}x24"),
+                    *("Xvfb", f":{number}", "-displayfd", str(xvfb_end)),
+                    *("-screen", "0", f"{start.width}x{start.height}x24"),
                     *("-noreset", "-nolisten", "tcp", "-r", "-auth", str(xauthority)),
                 ]
-                if density is not None:
-                    command += ["-dpi", str(density)]
-                fds = (xvfb_end,)
-                async with start_child(command, env=env, stderr=stderr, pass_fds=fds, grace_s=grace_s) as process:
+                if start.density is not None:
+                    command += ["-dpi", str(start.density)]
+                child = start_child(command, env=start.env, stderr=stderr, pass_fds=(xvfb_end,), grace_s=start.grace_s)
+                async with child as process:
                     name: str | None = None
                     try:
-                        if born is not None:
-                            born(process.pid)
+                        if start.born is not None:
+                            start.born(process.pid)
                         parents_copies.close()
                         try:
                             with trio.fail_after(_START_LIMIT_S):
-                                name = await _display_name(numbers, process, messages)
-                                await _prepare(name, cookie, density)
+                                name = await _display_name(number, numbers, process, messages)
+                                await _prepare(name, cookie, start.density)
                         except trio.TooSlowError:
                             raise DisplayError(f"Xvfb did not start within {_START_LIMIT_S:g} s") from None
-                        log.debug("Xvfb of display %s: %dx%d, process %d", name, width, height, process.pid)
+                        start.log.debug(
+                            "Xvfb of display %s: %dx%d, process %d", name, start.width, start.height, process.pid
+                        )
                         yield XvfbServer(name, xauthority, process)
                     finally:
-                        await process.end(grace_s)
+                        await process.end(start.grace_s)
                         # Unless it was killed it has done that itself.
                         if name is not None and socket_path(name).exists():
                             with trio.CancelScope(shield=True):
                                 await in_thread(partial(clear_display, name))
 
 
-async def _display_name(numbers: trio.abc.ReceiveStream, process: Child, messages: Path) -> str:
-    """Read the number that Xvfb writes once it accepts connections."""
+async def _display_name(number: int, numbers: trio.abc.ReceiveStream, process: Child, messages: Path) -> str:
+    """Read the number that Xvfb writes once it accepts connections. Raises DisplayError."""
     text = b""
     async for part in numbers:
         text += part
         if text.endswith(b"\n"):
             return f":{int(text)}"
     status = await process.wait()
-    tail = _tail(messages)
-    raise DisplayError(f"Xvfb did not start: it {ending(status)}" + (f": {tail}" if tail else ""))
+    said = _read(messages)
+    tail = " ".join(said.split("\n")[-_TAIL_LINES:]).strip()
+    sentence = f"Xvfb did not start: it {ending(status)}" + (f": {tail}" if tail else "")
+    if _CANNOT_LISTEN in said:
+        raise _NumberTaken(sentence, number)
+    raise DisplayError(sentence)
 
 
 # Files of a few hundred bytes in a temporary folder: not worth a worker thread each.
@@ -140,8 +193,8 @@ def _created(path: Path) -> IO[bytes]:
     return path.open("wb")
 
 
-def _tail(path: Path) -> str:
-    return " ".join(path.read_text(errors="replace").split("\n")[-_TAIL_LINES:]).strip()
+def _read(path: Path) -> str:
+    return path.read_text(errors="replace")
 
 
 def _address(name: str) -> str:

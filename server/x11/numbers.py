@@ -8,12 +8,13 @@ socket of a running display and put its own there.
 from __future__ import annotations
 
 import os
+import random
 import re
 import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -27,17 +28,21 @@ _LOCKS: Final = Path("/tmp")
 _LOCK_BYTES: Final = 11
 # As many as -displayfd looks at.
 _NUMBERS: Final = 65536 - 6000
+_LOW: Final = 100
 _CLAIMS: Final = 10
 _CLAIM_PAUSE_S: Final = 0.02
 
 
 @contextmanager
-def reserved_number() -> Iterator[int]:
-    """The lowest display number that nobody uses, ours inside the block. Raises DisplayError."""
-    for number in range(_NUMBERS):
-        lock = _LOCKS / f".X{number}-lock"
-        if is_taken(number):
+def reserved_number(but: Container[int] = ()) -> Iterator[int]:
+    """The lowest display number that nobody uses, ours inside the block; where the first hundred are taken, any.
+
+    `but`: none of these. Blocks for as long as a user of this machine likes who makes many files. Raises DisplayError.
+    """
+    for number in _order():
+        if number in but or is_taken(number):
             continue
+        lock = _LOCKS / f".X{number}-lock"
         try:
             if not _lock(lock):
                 continue
@@ -45,12 +50,20 @@ def reserved_number() -> Iterator[int]:
             raise DisplayError(f"no display number can be reserved: {problem}") from None
         try:
             # Somebody may have come and made a lock, a socket, and removed the lock since we looked.
-            if not is_taken(number):
+            if not is_taken(number) and _is_free(number):
                 yield number
                 return
         finally:
             lock.unlink(missing_ok=True)
     raise DisplayError(f"each of the {_NUMBERS} display numbers is in use")
+
+
+def _order() -> Iterator[int]:
+    """All numbers. Who takes thousands in a row is not in the way for longer than who takes some here and there."""
+    yield from range(_LOW)
+    others = list(range(_LOW, _NUMBERS))
+    random.shuffle(others)
+    yield from others
 
 
 def socket_path(name: str) -> Path:
@@ -59,9 +72,25 @@ def socket_path(name: str) -> Path:
 
 
 def is_taken(number: int) -> bool:
-    """Whether an X server answers for it."""
-    path = str(socket_path(f":{number}"))
-    return any(map(_is_answered, (path, f"\0{path}")))
+    """Whether an X server answers for it, or something that is no socket has its place."""
+    path = socket_path(f":{number}")
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return True
+    except OSError:
+        # Where there is no folder, or none for us, the abstract name is left.
+        pass
+    return any(map(_is_answered, (str(path), f"\0{path}")))
+
+
+def _is_free(number: int) -> bool:
+    """Whether nobody has the abstract name, be it without listening. Only under its lock: meanwhile we have it."""
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            claim.bind(f"\0{socket_path(f':{number}')}")
+        except OSError:
+            return False
+    return True
 
 
 def clear_display(name: str) -> bool:

@@ -6,9 +6,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 import random
+import re
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -21,6 +23,7 @@ from tilewire.protocol import messages as m
 from tilewire.protocol.constants import MAGIC, MAX_CLIENT_MESSAGE
 from tilewire.protocol.wire import PREFIX, encode_varint, frame
 from tilewire.server import door, handshake, viewers
+from tilewire.server.errors import ServerError
 from tilewire.server.handshake import Credentials
 from tilewire.server.session import MAX_VIEWERS
 from tilewire.server.transport import WebRules
@@ -754,3 +757,61 @@ async def test_anything_at_all_ends_with_one_line(server: Served, calm: Calm, se
             pass
         await everything(stream)
     await calm.again()
+
+
+# Where it is
+
+
+def bound(listeners: list[trio.SocketListener]) -> list[tuple[str, int]]:
+    found = [listener.socket.getsockname()[:2] for listener in listeners]
+    for listener in listeners:
+        listener.socket.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("host", "hosts"),
+    [
+        ("localhost", ["127.0.0.1", "::1"]),
+        ("127.0.0.1", ["127.0.0.1", "::1"]),
+        ("::1", ["::1", "127.0.0.1"]),
+        ("0.0.0.0", ["0.0.0.0", "::1"]),
+        ("::", ["::", "127.0.0.1"]),
+        ("127.0.0.2", ["127.0.0.2"]),
+    ],
+)
+async def test_nobody_else_can_have_what_localhost_may_mean(host: str, hosts: list[str]) -> None:
+    listeners = await door.open_door(host, 0)
+    named = door.door_addresses(listeners)
+    found = bound(listeners)
+    port = found[0][1]
+    assert found == [(each, port) for each in hosts]
+    assert named == [f"[{hosts[0]}]:{port}" if ":" in hosts[0] else f"{hosts[0]}:{port}"]
+
+
+@pytest.mark.parametrize(("host", "other"), [("127.0.0.1", "::1"), ("localhost", "::1"), ("::1", "127.0.0.1")])
+async def test_an_address_that_somebody_took_is_a_sentence(host: str, other: str) -> None:
+    family = socket.AF_INET6 if ":" in other else socket.AF_INET
+    with socket.create_server((other, 0), family=family) as taken:
+        port = taken.getsockname()[1]
+        where = f"[{other}]:{port}" if ":" in other else f"{other}:{port}"
+        sentence = f"cannot listen on {where}, which localhost may mean too: address already in use"
+        with pytest.raises(ServerError, match=f"^{re.escape(sentence)}$"):
+            await door.open_door(host, port)
+
+
+async def test_a_machine_without_ipv6_has_one_address() -> None:
+    program = """
+import sys, trio
+from tilewire.server.door import door_addresses, open_door
+async def main():
+    listeners = await open_door(sys.argv[1], 0)
+    print(len(listeners), door_addresses(listeners)[0].rpartition(":")[0])
+trio.run(main)
+"""
+    # A network of its own, where loopback has the one address that it gets from being up.
+    network = 'ip link set lo up && ip -6 address flush dev lo && exec "$@"'
+    before = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c", network, "sh")
+    for host in ("127.0.0.1", "localhost"):
+        done = await trio.run_process([*before, sys.executable, "-c", program, host], capture_stdout=True)
+        assert done.stdout == b"1 127.0.0.1\n"

@@ -129,6 +129,44 @@ def test_an_abstract_socket_without_a_file_is_seen(locks: Path) -> None:
             assert number > lowest
 
 
+@pytest.mark.parametrize("kind", ["folder", "file", "link", "abstract"])
+def test_a_place_that_is_taken_without_an_x_server(locks: Path, kind: str) -> None:
+    """Anybody may take one, and Xvfb cannot have it then."""
+    with reserved_number() as lowest:
+        pass
+    path = numbers.socket_path(f":{lowest}")
+    with socket.socket(socket.AF_UNIX) as other:
+        if kind == "abstract":
+            # It does not listen.
+            other.bind(f"\0{path}")
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "file":
+            path.touch()
+        else:
+            path.symlink_to("nowhere")
+        with reserved_number() as number:
+            assert number > lowest
+        assert os.listdir(locks) == []
+
+
+def test_a_long_row_of_locks_is_jumped_over(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = 5000
+    for number in range(row):
+        (locks / f".X{number}-lock").touch()
+    looked: list[int] = []
+
+    def seen(number: int) -> bool:
+        looked.append(number)
+        return is_taken(number)
+
+    monkeypatch.setattr(numbers, "is_taken", seen)
+    with reserved_number() as number:
+        assert number >= row
+    # One of twelve is taken: a hundred in turn, and that many more would be one in 10 ** 100.
+    assert len(looked) < 200
+
+
 async def test_xvfb_runs_under_a_lock() -> None:
     async with start_xvfb(320, 200) as xvfb:
         number = int(xvfb.display_name[1:])

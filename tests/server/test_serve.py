@@ -265,6 +265,7 @@ def test_a_session_s_program_does_not_come_in(folder: Path) -> None:
     config = '[profiles.probe]\ncommand = ["bash", "-c", "%s"]\n'
     # A request that anybody may make.
     request = r"GET /health HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n"
+    # It may be closed out before it has written.
     probe = f"trap '' PIPE; exec 3<>/dev/tcp/127.0.0.1/PORT; printf '{request}' >&3; "
     with serving(folder) as first:
         port = first.api.rpartition(":")[2]

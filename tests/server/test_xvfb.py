@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 from Xlib import X
 
 from tilewire.server.display import DisplayError
+from tilewire.server.x11 import numbers
 from tilewire.server.xvfb import XvfbServer, start_xvfb
 
 from tests.server.xclient import painter
@@ -101,6 +105,64 @@ async def test_an_xvfb_that_does_not_start_is_a_sentence(width: int, height: int
     with pytest.raises(DisplayError, match=r"^Xvfb did not start: it .*: \S"):
         async with start_xvfb(width, height):
             pass
+
+
+TAKING = """#!{python}
+import os, socket, sys
+# Somebody is faster, the first {times} times.
+with open({folder!r} + "/starts", "a+") as starts:
+    starts.write(sys.argv[1] + "\\n")
+    starts.seek(0)
+    count = len(starts.readlines())
+taken = socket.socket(socket.AF_UNIX)
+if count <= {times}:
+    taken.bind("\\0/tmp/.X11-unix/X" + sys.argv[1][1:])
+    os.set_inheritable(taken.fileno(), True)
+os.execv({xvfb!r}, sys.argv)
+"""
+
+
+@pytest.mark.parametrize(("times", "starts"), [(3, 4), (1000, 10)])
+async def test_a_number_that_is_taken_in_the_last_moment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, times: int, starts: int
+) -> None:
+    xvfb = shutil.which("Xvfb")
+    assert xvfb is not None
+    script = tmp_path / "Xvfb"
+    script.write_text(TAKING.format(python=sys.executable, folder=str(tmp_path), times=times, xvfb=xvfb))
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    if times < starts:
+        async with start_xvfb(320, 200) as server:
+            with painter(server.display_name):
+                pass
+    else:
+        with pytest.raises(DisplayError, match="Cannot establish any listening sockets"):
+            async with start_xvfb(320, 200):
+                pass
+    found = (tmp_path / "starts").read_text().split()
+    assert len(found) == len(set(found)) == starts
+
+
+async def test_a_long_look_for_a_number_stops_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = threading.Event()
+    is_taken = numbers.is_taken
+
+    def waiting(number: int) -> bool:
+        # As when a user of the machine has made thousands of files.
+        assert others.wait(10)
+        return is_taken(number)
+
+    monkeypatch.setattr(numbers, "is_taken", waiting)
+    async with trio.open_nursery() as nursery:
+
+        async def start() -> None:
+            async with start_xvfb(320, 200):
+                pass
+
+        nursery.start_soon(start)
+        await wait_all_tasks_blocked()
+        others.set()
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
