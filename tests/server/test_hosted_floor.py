@@ -277,6 +277,21 @@ async def test_the_users_of_the_pool_are_one_sessions_each(ground: Path) -> None
     assert list(locks.iterdir()) == []
 
 
+def test_a_user_that_a_killed_server_had_is_given_last(ground: Path) -> None:
+    locks = ground / "locks"
+    first = 700_000 + os.getpid() % 10_000 * POOL_UIDS
+    locks.mkdir()
+    # As a server that was killed leaves it: the file is there, and nobody holds it.
+    (locks / str(first + 1)).touch()
+    pool = Pool(first, 4, locks)
+    assert [pool.lease(first + 1), pool.lease(), pool.lease()] == [first + 2, first + 3, first + 1]
+    for uid in range(first + 1, first + 4):
+        pool.release(uid)
+    # Given back in order, it is as any.
+    assert pool.lease() == first + 1
+    pool.release(first + 1)
+
+
 IN_CONTAINER = """
 import os, sys, trio
 from pathlib import Path
