@@ -40,10 +40,15 @@ class Pool:
         return uid in self._uids
 
     def lease(self, wanted: int | None = None) -> int:
-        """A user that nothing runs as; `wanted` if that is free. Raises ServerError where there is none."""
+        """A user that nothing runs as; `wanted` if that is free. Raises ServerError where there is none. Blocks.
+
+        One that was not given back comes last: its server was killed, and its folders lie open to it until they are
+        cleared away.
+        """
         busy = all_uids()
         foreign = _foreign_uids(self._uids)
-        order = sorted(self._uids, key=lambda uid: uid != wanted)
+        noted = set(os.listdir(self._locks)) if self._locks.exists() else set()
+        order = sorted(self._uids, key=lambda uid: (str(uid) in noted, uid != wanted))
         for uid in order:
             if uid not in busy and uid not in foreign and self.hold(uid):
                 return uid

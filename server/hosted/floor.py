@@ -9,7 +9,7 @@ import signal
 import stat
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,10 +50,18 @@ class Floor:
         self._user = user
         self._pool = pool
         self._named: set[int] = set()
-        """Users other than ours that programs ran as, by name."""
+        """Users other than ours that programs run as by name, or ran under an earlier server."""
         self._homes_in_use: set[Path] = set()
         self.cleared: list[str] = []
         """Sentences about what an earlier server had left."""
+
+    def expect(self, users: Collection[str]) -> None:
+        """Say which users programs will run as, before one does: one of an earlier server may be there already."""
+        for user in users:
+            # One that cannot be had is said when a session is to have it.
+            with suppress(ServerError):
+                if (account := named_account(user)) is not None:
+                    self._named.add(account.uid)
 
     def is_inmate(self, uid: int) -> bool:
         """Whether a user is one of sessions' programs, and of nothing else."""
@@ -200,6 +208,7 @@ class Floor:
         record = await trio.to_thread.run_sync(Record.load, folder)
         done: list[str] = []
         uid = record.uid if record is not None else _owner(folder / "home")
+        self._expect_owner(folder)
         with ExitStack() as stack:
             if uid is not None and self._pool is not None and self._pool.hold(uid):
                 stack.callback(self._pool.release, uid)
@@ -231,6 +240,12 @@ class Floor:
                 log.warning("the folder %s of an earlier session is not removed: %s", folder, error)
         return f"session {folder.name} of an earlier server: {', '.join(done)}"
 
+    def _expect_owner(self, folder: Path) -> None:
+        """What erased its mark outlives a killed server: its user is one of sessions', whatever is configured."""
+        owner = _owner(folder / "tmp")
+        if owner is not None and owner not in (0, os.geteuid()):
+            self._named.add(owner)
+
     def _sweep_files(
         self, folder: Path, record: Record | None, uid: int | None, pids: set[int], done: list[str]
     ) -> None:
@@ -247,17 +262,21 @@ class Floor:
 
 
 @asynccontextmanager
-async def open_floor(folder: Path, *, user: str | None = None, pool: Pool | None = None) -> AsyncIterator[Floor]:
+async def open_floor(
+    folder: Path, *, user: str | None = None, users: Collection[str] = (), pool: Pool | None = None
+) -> AsyncIterator[Floor]:
     """Have `folder` for this server's sessions inside the block, cleared of what an earlier server left.
 
     `user`: whose programs are where a profile names none, for root; None: each session's of a user of its own from
-    `pool`. Others need to pass through the folders above it then. Raises ServerError, also where another server has it.
+    `pool`. Others need to pass through the folders above it then. `users`: those that profiles name. Raises
+    ServerError, also where another server has it.
     """
     pool = pool or default_pool()
     with _locked(folder):
         if pool is not None or (user is not None and named_account(user) is not None):
             _check_passable(folder)
         floor = Floor(folder, user, pool)
+        floor.expect([*users, *([user] if user is not None else [])])
         floor.cleared = await floor.clear()
         for sentence in floor.cleared:
             log.warning("cleared away: %s", sentence)
@@ -336,10 +355,10 @@ def _check_passable(folder: Path) -> None:
             raise ServerError(f"programs of other users cannot reach {folder}: chmod o+x {parent}")
 
 
-def _owner(home: Path) -> int | None:
-    """Whose a session's home is, where its record is lost."""
+def _owner(folder: Path) -> int | None:
+    """Whose a session's own folder is: its programs' user, also where its record is lost."""
     with suppress(OSError):
-        return home.lstat().st_uid
+        return folder.lstat().st_uid
     return None
 
 

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import json
 import os
+import pwd
 import signal
 import stat
 import sys
@@ -278,6 +279,21 @@ async def test_the_users_of_the_pool_are_one_sessions_each(ground: Path) -> None
     assert list(locks.iterdir()) == []
 
 
+def test_a_user_that_a_killed_server_had_is_given_last(ground: Path) -> None:
+    locks = ground / "locks"
+    first = 700_000 + os.getpid() % 10_000 * POOL_UIDS
+    locks.mkdir()
+    # As a server that was killed leaves it: the file is there, and nobody holds it.
+    (locks / str(first + 1)).touch()
+    pool = Pool(first, 4, locks)
+    assert [pool.lease(first + 1), pool.lease(), pool.lease()] == [first + 2, first + 3, first + 1]
+    for uid in range(first + 1, first + 4):
+        pool.release(uid)
+    # Given back in order, it is as any.
+    assert pool.lease() == first + 1
+    pool.release(first + 1)
+
+
 IN_CONTAINER = """
 import os, sys, trio
 from pathlib import Path
@@ -344,6 +360,31 @@ async def test_orphans_are_ours_only_while_there_is_a_floor(ground: Path) -> Non
     async with open_floor(ground / "floor", pool=own_pool()):
         assert adopts()
     assert adopts() == before
+
+
+@pytest.mark.parametrize("how", ["user", "users"])
+async def test_users_of_the_configuration_are_sessions_before_there_is_one(ground: Path, how: str) -> None:
+    name = "daemon" if ROOT else pwd.getpwuid(os.geteuid()).pw_name
+    uid = pwd.getpwnam(name).pw_uid
+    async with floored(ground) as floor:
+        assert not floor.is_inmate(uid)
+    async with floored(ground, **({"user": name} if how == "user" else {"users": [name, "nobody-at-all"]})) as floor:
+        # Where it is the server's own, nobody can tell.
+        assert floor.is_inmate(uid) == ROOT
+        assert not floor.is_inmate(os.geteuid())
+
+
+async def test_the_user_of_a_killed_servers_session_is_remembered_as_one(ground: Path) -> None:
+    name = "daemon" if ROOT else pwd.getpwuid(os.geteuid()).pw_name
+    kept = {"command": list(IDLE), "user": name, "home": "kept"}
+    pool = own_pool()
+    async with other_server(ground, kept, first_uid=pool.spare if pool is not None else 0) as one:
+        await one.kill()
+    async with floored(ground, pool=pool) as floor:
+        assert floor.is_inmate(pwd.getpwnam(name).pw_uid) == ROOT
+        assert not floor.is_inmate(os.geteuid())
+    async with floored(ground, pool=pool) as floor:
+        assert not floor.is_inmate(pwd.getpwnam(name).pw_uid)
 
 
 # Folders.
