@@ -105,7 +105,8 @@ async def serve(config: Config) -> Ending:
         store = await stack.enter_async_context(
             open_store(settings.state / STORE, secret=settings.secret, serving=True)
         )
-        floor = await stack.enter_async_context(open_floor(settings.state, user=settings.user))
+        users = {profile.user for profile in config.profiles.values() if profile.user is not None}
+        floor = await stack.enter_async_context(open_floor(settings.state, user=settings.user, users=users))
         token_file = await write_token(store, settings.state)
         listeners = await open_door(settings.listen.host, settings.listen.port)
         for listener in listeners:
