@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -39,6 +40,8 @@ SEND_BUFFER: Final = 128 << 10
 """Of the kernel, for one connection: what lies there is old by the time it is read."""
 
 
+QUIET_S: Final = 60.0
+"""From one line about sessions' programs that knock to the next."""
 LOOPBACK: Final = "127.0.0.1"
 OTHER_NAME: Final = {LOOPBACK: "::1", "0.0.0.0": "::1", "::1": LOOPBACK, "::": LOOPBACK}
 """What "localhost" may mean beside the address of a listener."""
@@ -116,10 +119,23 @@ class Doorman:
         self.room = room if room is not None else WaitingRoom()
         self._handshakes = handshakes or Rate(None)
         self._inmates = inmates
+        self._quiet_until = -math.inf
+        self._unsaid = 0
 
     def turns_away(self, stream: trio.SocketStream) -> bool:
-        """Whether a peer is not worth an answer: its own session's screen would be in its screen."""
-        return self._inmates is not None and self._inmates(stream)
+        """Whether a peer is not worth an answer: its own session's screen would be in its screen.
+
+        The log has a line of it, one a minute: programs knock thousands of times a second if they like.
+        """
+        if self._inmates is None or not self._inmates(stream):
+            return False
+        if trio.current_time() < self._quiet_until:
+            self._unsaid += 1
+            return True
+        more = f"; nor could {self._unsaid} others since the last such line" if self._unsaid else ""
+        log.info("%s: a session's own program may not connect here%s", describe(stream), more)
+        self._quiet_until, self._unsaid = trio.current_time() + QUIET_S, 0
+        return True
 
     def may_shake_hands(self, address: str) -> bool:
         """Whether an address has not had its share of handshakes."""
@@ -157,12 +173,11 @@ async def keep_door(
 
 async def _answer(stream: trio.SocketStream, door: Door) -> None:
     """One connection from its first byte to its last. Nothing of it reaches the other connections."""
-    peer, address = describe(stream), address_of(stream)
     deadline = trio.current_time() + HELLO_TIMEOUT_S
     if door.doorman.turns_away(stream):
-        log.info("%s: a session's own program may not connect here", peer)
         await trio.aclose_forcefully(stream)
         return
+    peer, address = describe(stream), address_of(stream)
     with door.doorman.room.enter(address) as waiting:
         try:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

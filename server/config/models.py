@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -131,6 +131,8 @@ class UrlRules(Model):
             if not re.fullmatch(r"[a-z0-9._\[\]:?*!-]+", pattern):
                 text = f"{pattern!r} is not a pattern of hosts, such as *.example.org: lower case, no scheme or path"
                 yield (field, index), text if pattern.isascii() else f"{text}, ASCII (xn--)"
+            elif fault := _pattern_fault(pattern):
+                yield (field, index), fault
 
     def allows_host(self, host: str) -> bool:
         """Whether the patterns let `host` through: lower case ASCII, an IPv6 address without brackets."""
@@ -250,6 +252,14 @@ class Profile(Model):
             yield ("largest",), f"{self.largest} has no room for the size {self.size}"
 
 
+def _pattern_fault(pattern: str) -> str | None:
+    """Why a pattern can never fit."""
+    # This is how fnmatch writes brackets with nothing in them.
+    if "(?!)" in translate(pattern):
+        return f"{pattern!r} fits nothing: a range in brackets runs upwards, as in [a-z]"
+    return None
+
+
 def _url_fault(text: str, rules: UrlRules) -> str | None:
     """Why a profile's own rules refuse its page. What browsers make of strange URLs is the loader's to judge."""
     if text == BLANK:
@@ -308,6 +318,9 @@ class AccessRule(Model):
             yield ("devices",), "a pattern of device ids is missing, such as 'lobby-*'; '*' is every device"
         if not self.profiles:
             yield ("profiles",), "a pattern of profiles is missing; '*' is every profile"
+        for index, pattern in enumerate(self.devices):
+            if fault := _pattern_fault(pattern):
+                yield ("devices", index), fault
 
     def _default(self) -> Iterator[Fault]:
         if self.default is not None and not self.opens(self.default):

@@ -31,10 +31,12 @@ class Surroundings:
 
 
 def user_faults(name: str | None) -> Iterator[Fault]:
-    """A user that the system does not know. Blocks."""
+    """A user that the system does not know, or that no program is started as. Blocks."""
+    if name is None:
+        return
     try:
-        if name is not None:
-            pwd.getpwnam(name)
+        if pwd.getpwnam(name).pw_uid == 0:
+            yield ("user",), f"programs are never started as root, which {name!r} is"
     except (KeyError, ValueError):
         yield ("user",), f"there is no user {name!r} on this machine"
 

@@ -149,11 +149,10 @@ class _Server:
 
     async def answer(self, socket: trio.SocketStream) -> None:
         """One connection from its first byte to its last. Nothing of it reaches the other connections."""
-        peer = describe(socket)
         if self.doorman.turns_away(socket):
-            log.info("%s: a session's own program may not connect here", peer)
             await trio.aclose_forcefully(socket)
             return
+        peer = describe(socket)
         connection = _Connection(self, socket, peer, address_of(socket))
         try:
             await connection.run()

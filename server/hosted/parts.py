@@ -21,6 +21,8 @@ from tilewire.server.x11.process import Child, Terms, start_child
 LAST_WORDS_BYTES: Final = 4096
 LAST_WORDS_S: Final = 0.1
 """How long after its end what it wrote before may take to be read."""
+BETWEEN_READS_S: Final = 0.02
+"""What writes without end waits for us in its pipe, instead of keeping us busy."""
 LAST_LINE: Final = 200
 COMMANDS_FD, ANSWERS_FD = 3, 4
 """Of a browser: it reads its orders from one and answers on the other."""
@@ -57,6 +59,7 @@ class Part:
         with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
             async for data in self._output:
                 self._tail = (self._tail + data)[-LAST_WORDS_BYTES:]
+                await trio.sleep(BETWEEN_READS_S)
 
     async def wait(self) -> int:
         """Its exit status, once it has ended and what it wrote was read. For one task; `listen` is part of it."""

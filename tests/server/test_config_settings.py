@@ -37,7 +37,7 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "control": ('":2"', ":2", Address("127.0.0.1", 2)),
     "compat": ('"localhost"', "localhost", Address("localhost", 5000)),
     "state": ('"/s"', "/s", Path("/s")),
-    "user": ('"root"', "root", "root"),
+    "user": ('"nobody"', "nobody", "nobody"),
     "secret": ('"{pem}"', "{pem}", Path("{pem}")),
     "keys": ('"{pem}"', "{pem}", Path("{pem}")),
     "tls_cert": ('"{pem}"', "{pem}", Path("{pem}")),

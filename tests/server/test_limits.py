@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AsyncExitStack, ExitStack
 
 import pytest
@@ -171,3 +172,24 @@ async def test_who_lives_in_a_session_is_not_answered() -> None:
         async with tcp(server.port) as stream:
             await stream.send(Connection(Sender.CLIENT).send(hello()))
             assert await stream.receive() == b""
+
+
+async def test_who_knocks_without_end_is_one_line_a_minute(
+    mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    doorman = Doorman(inmates=lambda _: True)
+    one, other = (trio.SocketStream(end) for end in trio.socket.socketpair())
+    said = []
+    async with one, other:
+        for pause_s, knocks in ((0, 1000), (59, 500), (2, 1000), (61, 1)):
+            mock_clock.jump(pause_s)
+            assert all(doorman.turns_away(one) for _ in range(knocks))
+            said.append([record.getMessage().partition("may not connect here")[2] for record in caplog.records])
+            caplog.clear()
+    assert said == [
+        [""],
+        [],
+        ["; nor could 1499 others since the last such line"],
+        ["; nor could 999 others since the last such line"],
+    ]
