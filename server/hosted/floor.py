@@ -315,7 +315,7 @@ async def _keep_reaping() -> None:
         signal.siginterrupt(signal.SIGCHLD, False)
         async for _ in signals:
             began_s = trio.current_time()
-            await trio.to_thread.run_sync(reap_orphans)
+            await in_thread(reap_orphans)
             await trio.sleep(max(REAP_PAUSE_S, REAP_SHARE * (trio.current_time() - began_s)))
 
 

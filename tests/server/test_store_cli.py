@@ -253,6 +253,7 @@ def beside(arguments: Sequence[str], **more: Any) -> subprocess.Popen[bytes]:
     """The command in a process of its own."""
     # Output that is not buffered is not flushed at the end.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment |= more.pop("env", {})
     return subprocess.Popen([sys.executable, "-c", MAIN, *arguments], stderr=subprocess.PIPE, env=environment, **more)
 
 
@@ -284,7 +285,7 @@ def test_names_beyond_the_terminals_encoding(folder: Path) -> None:
             await store.begin_usage("s1", "web", name)
 
     trio.run(make)
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    environment = {"PYTHONIOENCODING": "ascii"}
     for words, shown in (
         (["device", "list"], b"\nb\\xf6ard-\\U0001f5a5"),
         (["usage"], b"  b\\xf6ard-\\U0001f5a5  "),
