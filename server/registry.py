@@ -558,8 +558,11 @@ class Registry:
             if entry.usage is not None:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + STORE_S):
                     await self._write_usage(entry)
-                    with _told("the end of a session's usage"):
-                        await self._store.end_usage(entry.usage, reason)
+                    async with entry.writing:
+                        # Whoever waits to write finds nothing to write to.
+                        usage, entry.usage = entry.usage, None
+                        with _told("the end of a session's usage"):
+                            await self._store.end_usage(usage, reason)
             if entry.hosted is not None:
                 log.info("session %s is over: %s", entry.id, reason)
                 self._events.tell("closed", entry.id, reason=reason)

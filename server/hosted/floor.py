@@ -38,6 +38,7 @@ REAP_PAUSE_S: Final = 0.1
 """Between two looks for orphans that have ended, of which a program may make thousands."""
 REAP_SHARE: Final = 20
 """The pause is at least so many times as long as the look was."""
+REAP_PAUSE_MOST_S: Final = 1.0
 KILL_PAUSE_S: Final = 0.02
 KILL_LIMIT_S: Final = 5.0
 
@@ -186,6 +187,9 @@ class Floor:
             except OSError as error:
                 # Its record stays, so the next server tries again.
                 log.warning("the session's folder %s is not removed: %s", place.folder, error)
+            # What it left is dead and may have become ours: it goes now, whenever the next look would be.
+            with suppress(OSError):
+                await in_thread(reap_orphans)
 
     async def clear(self) -> list[str]:
         """For `open_floor`: clear away what an earlier server has left. Returns sentences. Raises ServerError."""
@@ -281,21 +285,24 @@ async def open_floor(
         for sentence in floor.cleared:
             log.warning("cleared away: %s", sentence)
         before = adopt_orphans()
-        reaping, reaped = trio.CancelScope(), trio.Event()
+        reaping, reaped, listening = trio.CancelScope(), trio.Event(), trio.Event()
 
         async def reap() -> None:
             try:
                 with reaping:
-                    await _keep_reaping()
+                    await _keep_reaping(listening)
             except OSError as error:
                 # No descriptors are left, perhaps: orphans are let go of when their session ends.
                 log.error("orphans are not let go of any more: %s", error)
             finally:
+                listening.set()
                 reaped.set()
 
         # No nursery: what the block raises is to come out as it is.
         trio.lowlevel.spawn_system_task(reap)
         try:
+            # Of what ends before that nobody would hear.
+            await listening.wait()
             yield floor
         finally:
             reaping.cancel()
@@ -305,18 +312,21 @@ async def open_floor(
             adopt_orphans(before)
 
 
-async def _keep_reaping() -> None:
-    """Let go of orphans that have ended, until it is cancelled."""
+async def _keep_reaping(listening: trio.Event) -> None:
+    """Let go of orphans that have ended, until it is cancelled. `listening`: set when no end is missed any more."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL:
         log.debug("orphans are only let go of when their session ends: somebody else hears of ended children")
         return
     with trio.open_signal_receiver(signal.SIGCHLD) as signals:
         # Nothing that C code waits for is interrupted.
         signal.siginterrupt(signal.SIGCHLD, False)
+        listening.set()
         async for _ in signals:
             began_s = trio.current_time()
             await in_thread(reap_orphans)
-            await trio.sleep(max(REAP_PAUSE_S, REAP_SHARE * (trio.current_time() - began_s)))
+            pause_s = max(REAP_PAUSE_S, REAP_SHARE * (trio.current_time() - began_s))
+            # A look takes long where the machine is busy with other things, too.
+            await trio.sleep(min(pause_s, REAP_PAUSE_MOST_S))
 
 
 class _locked:  # noqa: N801 - reads as a function

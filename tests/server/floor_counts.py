@@ -50,7 +50,7 @@ class Counts:
     descriptors: Counter[str]
     """Ours, by what they lead to."""
     display_files: frozenset[str]
-    """Locks that name a session's X server, and its socket."""
+    """Locks that name a session's X server or us, who made it for one, and its socket."""
     segments: frozenset[int]
     """Shared memory that a session's processes or ours have made."""
     files: frozenset[str]
@@ -113,7 +113,9 @@ class Watch:
                 continue
             mark = (mark_of(stat.pid) or "").partition(".")[0]
             ours = stat.parent == os.getpid() or mark in self.marks
-            if ours or not self.uids.isdisjoint(uids_of(stat.pid)):
+            # Another server may have the user by now: its processes carry another mark, and what ended is its to reap.
+            unmarked = not mark and stat.state != "Z"
+            if ours or (unmarked and not self.uids.isdisjoint(uids_of(stat.pid))):
                 with suppress(OSError):
                     found.append(f"{stat.pid} {Path(f'/proc/{stat.pid}/comm').read_text().strip()} {stat.state}")
         return found
@@ -122,7 +124,7 @@ class Watch:
         found = []
         for lock in Path("/tmp").glob(".X*-lock"):
             with suppress(OSError, ValueError):
-                if int(lock.read_text()) in self.servers:
+                if int(lock.read_text()) in {*self.servers, os.getpid()}:
                     found.append(str(lock))
         for known in self.sockets:
             with suppress(OSError):
